@@ -1,0 +1,5 @@
+//! What usherd knows about people, without any I/O: identifiers and names that cannot be invalid, the lifecycle of
+//! a user as one pure transition function, invitation tokens, roles. `now`, random numbers and new ids are arguments.
+
+pub mod ids;
+pub mod time;

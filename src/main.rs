@@ -1,0 +1,3 @@
+//! The `usherd` command.
+
+fn main() {}
