@@ -22,7 +22,7 @@ pub struct User {
     pub sign_in_address: Option<EmailAddress>,
     /// An Active user's new address until the link mailed to it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unconfirmed_address: Option<EmailAddress>,
+    pub unconfirmed_address: Option<Unconfirmed>,
     pub standing: Standing,
     /// What the provider asserted last; `None` while no provider manages the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +39,9 @@ pub struct User {
     pub licenses: Vec<LicenseAssignment>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<ProjectAssignment>,
+    /// The first day of work; where the policy says so, the invitation waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub employment_start_date: Option<Timestamp>,
     /// A mail to the sign-in address bounced after the user had become Active.
     #[serde(default)]
     pub undeliverable: bool,
@@ -49,6 +52,13 @@ pub struct User {
     /// When persons asked for this invitation again in the last day, oldest first (G4).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resends: Vec<Timestamp>,
+}
+
+/// An address that waits to be confirmed, and the link that confirms it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    pub address: EmailAddress,
+    pub minted: Minted,
 }
 
 /// In which state of the lifecycle a user is, with what only that state has.
@@ -246,6 +256,7 @@ impl User {
             organization: None,
             licenses: Vec::new(),
             projects: Vec::new(),
+            employment_start_date: None,
             undeliverable: false,
             link_only: false,
             resends: Vec::new(),

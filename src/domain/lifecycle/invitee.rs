@@ -1,7 +1,7 @@
 //! The rows of the invitee: what the person behind the link may do.
 
-use super::moves::Step;
-use super::{Mail, Note, Outcome, Policy, Refusal};
+use super::moves::{Step, live};
+use super::{Mail, Note, Outcome, Refusal};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Channel, Generation};
 use crate::domain::user::{ACCOUNT_ADMIN, Lapse, State, User};
@@ -17,10 +17,9 @@ pub enum LinkView {
     Unknown,
 }
 
-/// Row "GET/HEAD link". `user` is `None` when no record is left.
-pub fn view_link(user: Option<&User>, generation: Generation, policy: &Policy, now: Timestamp) -> LinkView {
-    let Some(user) = user else { return LinkView::Unknown };
-    match Step::new(user, policy, now).live(generation) {
+/// Row "GET/HEAD link".
+pub fn view_link(user: &User, generation: Generation, now: Timestamp) -> LinkView {
+    match live(user, generation, now) {
         Ok(()) => LinkView::Accept,
         Err(Refusal::Superseded) => LinkView::Superseded,
         Err(Refusal::Expired) => LinkView::Expired,
@@ -70,19 +69,16 @@ pub(super) fn mailbox_proven(mut step: Step<'_>) -> Result<Outcome, Refusal> {
 }
 
 /// The second half of "sign_in_address would change" for an Active user: it moves, and the sessions end.
-pub(super) fn address_confirmed(mut step: Step<'_>) -> Result<Outcome, Refusal> {
-    match (step.state(), step.user.unconfirmed_address.take()) {
-        (State::A, Some(address)) => {
-            step.user.sign_in_address = Some(address);
-            step.user.undeliverable = false;
-            step.user.link_only = false;
-            step.end_sessions();
-            step.done()
-        }
-        (State::N | State::PL | State::PX | State::RL | State::A | State::I | State::T, _) => {
-            Err(Refusal::UnknownInvitation)
-        }
-    }
+pub(super) fn address_confirmed(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
+    let waiting = step.user.unconfirmed_address.take();
+    let (State::A, Some(waiting)) = (step.state(), waiting.filter(|it| it.minted.generation == generation)) else {
+        return Err(Refusal::UnknownInvitation);
+    };
+    step.user.sign_in_address = Some(waiting.address);
+    step.user.undeliverable = false;
+    step.user.link_only = false;
+    step.end_sessions();
+    step.done()
 }
 
 /// Row "decline".

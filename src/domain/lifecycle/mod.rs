@@ -64,7 +64,9 @@ pub enum Event {
         to: EmailAddress,
     },
     /// The link mailed to an Active user's new address was confirmed.
-    AddressConfirmed,
+    AddressConfirmed {
+        generation: Generation,
+    },
     UserNameChanged {
         to: UserName,
     },
@@ -220,7 +222,7 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::ProfileWritten { by } => provider::profile_written(step, by),
         Event::Deprovisioned { by } => provider::deprovisioned(step, by),
         Event::AddressChanged { to } => provider::address_changed(step, to),
-        Event::AddressConfirmed => invitee::address_confirmed(step),
+        Event::AddressConfirmed { generation } => invitee::address_confirmed(step, *generation),
         Event::UserNameChanged { to } => provider::user_name_changed(step, to),
 
         Event::Invited { reactivate } => admin::invited(step, *reactivate),

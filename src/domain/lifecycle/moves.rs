@@ -71,18 +71,9 @@ impl<'a> Step<'a> {
         self.end_sessions = true;
     }
 
-    /// The live invitation of this generation; else why the link is stale (row "accept: stale or unknown token").
+    /// As [`live`], for this user now.
     pub fn live(&self, generation: Generation) -> Result<(), Refusal> {
-        match &self.before.standing {
-            Standing::Pending { invitation, .. } => match invitation.state {
-                InvitationState::Lapsed { .. } => Err(Refusal::Expired),
-                InvitationState::Live { .. } if invitation.generation() != Some(generation) => Err(Refusal::Superseded),
-                InvitationState::Live { expires_at } if expires_at <= self.now => Err(Refusal::Expired),
-                InvitationState::Live { .. } => Ok(()),
-            },
-            Standing::Active { .. } => Err(Refusal::AlreadyAccepted),
-            Standing::Unborn | Standing::Inactive { .. } | Standing::Deleted { .. } => Err(Refusal::UnknownInvitation),
-        }
+        live(self.before, generation, self.now)
     }
 
     /// INV: +tok +mail +lic +tmr, with PX `held` in its place where the policy holds, and PX `no_address` where no
@@ -288,5 +279,19 @@ impl<'a> Step<'a> {
         if let Some(invitation) = self.user.invitation_mut() {
             invitation.renewals = 0;
         }
+    }
+}
+
+/// Whether this generation is the live invitation; else why the link is stale (row "accept: stale or unknown token").
+pub(super) fn live(user: &User, generation: Generation, now: Timestamp) -> Result<(), Refusal> {
+    match &user.standing {
+        Standing::Pending { invitation, .. } => match invitation.state {
+            InvitationState::Lapsed { .. } => Err(Refusal::Expired),
+            InvitationState::Live { .. } if invitation.generation() != Some(generation) => Err(Refusal::Superseded),
+            InvitationState::Live { expires_at } if expires_at <= now => Err(Refusal::Expired),
+            InvitationState::Live { .. } => Ok(()),
+        },
+        Standing::Active { .. } => Err(Refusal::AlreadyAccepted),
+        Standing::Unborn | Standing::Inactive { .. } | Standing::Deleted { .. } => Err(Refusal::UnknownInvitation),
     }
 }

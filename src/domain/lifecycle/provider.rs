@@ -3,7 +3,7 @@
 use super::moves::Step;
 use super::{Alert, Mail, Outcome, Refusal};
 use crate::domain::names::{ClientName, EmailAddress, UserName};
-use crate::domain::user::{ACCOUNT_ADMIN, Lapse, Origin, Side, State, User};
+use crate::domain::user::{ACCOUNT_ADMIN, Lapse, Origin, Side, State, Unconfirmed, User};
 
 /// The SCIM client that writes, with the scopes that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,9 +184,10 @@ pub(super) fn address_changed(mut step: Step<'_>, to: &EmailAddress) -> Result<O
             step.user.sign_in_address = Some(to.clone());
             step.user.unconfirmed_address = None;
         }
-        State::A if step.user.unconfirmed_address.as_ref().is_some_and(|waiting| waiting.folded() == to.folded()) => {}
+        State::A if waits_for(&step.user, to) => {}
         State::A => {
-            step.user.unconfirmed_address = Some(to.clone());
+            let minted = step.policy.mint.clone();
+            step.user.unconfirmed_address = Some(Unconfirmed { address: to.clone(), minted });
             step.mail(Mail::ConfirmAddress);
             if step.user.sign_in_address.is_some() {
                 step.mail(Mail::AddressNotice);
@@ -195,6 +196,10 @@ pub(super) fn address_changed(mut step: Step<'_>, to: &EmailAddress) -> Result<O
         State::I => step.user.sign_in_address = Some(to.clone()),
     }
     step.done()
+}
+
+fn waits_for(user: &User, address: &EmailAddress) -> bool {
+    user.unconfirmed_address.as_ref().is_some_and(|waiting| waiting.address.folded() == address.folded())
 }
 
 /// Row "userName changed".
