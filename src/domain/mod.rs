@@ -2,4 +2,5 @@
 //! a user as one pure transition function, invitation tokens, roles. `now`, random numbers and new ids are arguments.
 
 pub mod ids;
+pub mod text;
 pub mod time;
