@@ -1,1 +1,3 @@
-//! TODO
+//! Work that nobody waits for: mails, and later timers and schedules.
+
+pub mod mail;
