@@ -6,6 +6,7 @@ pub mod lifecycle;
 pub mod names;
 pub mod roles;
 pub mod secrets;
+pub mod text;
 pub mod time;
 pub mod token;
 pub mod user;

@@ -1,3 +1,4 @@
-//! Work that happens by itself: on a schedule, at a deadline, or because something must go out.
+//! What happens by itself: schedules, due timers, mails.
 
+pub mod mail;
 pub mod schedule;
