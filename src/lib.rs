@@ -17,6 +17,7 @@ pub mod directory;
 pub mod domain;
 pub mod http;
 pub mod jobs;
+pub mod metrics;
 pub mod scim;
 pub mod store;
 pub mod telemetry;

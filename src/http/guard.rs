@@ -1,0 +1,269 @@
+//! Bounds around a handler: how long it may take, how slowly and how much a client may send, and what a panic costs.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::Sleep;
+
+use super::refusal::{Refusal, Refused, RenderRefusal};
+use super::request_id::RequestId;
+use crate::metrics::Metrics;
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// From the end of the body to the header of the answer.
+    pub deadline: Duration,
+    /// From the header to the end of the body, however steadily it trickles.
+    pub body_deadline: Duration,
+    pub body_bytes: u64,
+}
+
+/// Chooses the bounds by path, so that a bulk request may take longer than a single one.
+pub type ChooseBounds = fn(&Uri) -> Bounds;
+
+/// The time a handler has, as a request extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestDeadline(pub Duration);
+
+/// The state of this module's layer.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    pub bounds: ChooseBounds,
+    pub render: RenderRefusal,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The layer: one answer for every request, whatever its handler or its client does.
+pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let bounds = (guard.bounds)(request.uri());
+    let witness = Witness::of(&request);
+    request.extensions_mut().insert(RequestDeadline(bounds.deadline));
+    if declared_length(&request).is_some_and(|length| length > bounds.body_bytes) {
+        return witness.refuse(guard.render, Refusal::BodyTooLarge);
+    }
+    let progress = Arc::new(Progress::default());
+    let request = if request.body().is_end_stream() {
+        progress.end(BodyState::Whole);
+        request
+    } else {
+        request.map(|body| Body::new(GuardedBody::new(body, bounds, Arc::clone(&progress))))
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = CatchPanic(Box::pin(next.run(request))) => outcome,
+        () = overdue(&progress, bounds) => return witness.refuse(guard.render, progress.why_overdue()),
+    };
+    match (outcome, progress.state()) {
+        // Whatever the handler made of a broken body, the reason is this.
+        (Ok(_), BodyState::TooSlow) => witness.refuse(guard.render, Refusal::BodyTooSlow),
+        (Ok(_), BodyState::TooLarge) => witness.refuse(guard.render, Refusal::BodyTooLarge),
+        (Ok(response), BodyState::Arriving | BodyState::Whole) => response,
+        (Err(Panicked(message)), _) => {
+            guard.metrics.panicked();
+            tracing::error!(message, "a handler panicked");
+            witness.refuse(guard.render, Refusal::Panicked)
+        }
+    }
+}
+
+fn declared_length(request: &Request) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Ends when the handler's time is over: its deadline counts from the end of the body.
+async fn overdue(progress: &Progress, bounds: Bounds) {
+    // A handler that never reads its body gets no more time than the body would have had.
+    let _either = tokio::time::timeout(bounds.body_deadline, progress.ended()).await;
+    tokio::time::sleep(bounds.deadline).await;
+}
+
+/// What is kept of a request in case it is refused after the handler has consumed it.
+struct Witness {
+    uri: Uri,
+    request_id: Option<RequestId>,
+    wants_html: bool,
+}
+
+impl Witness {
+    fn of(request: &Request) -> Self {
+        Witness {
+            uri: request.uri().clone(),
+            request_id: request.extensions().get::<RequestId>().cloned(),
+            wants_html: wants_html(request),
+        }
+    }
+
+    fn refuse(&self, render: RenderRefusal, refusal: Refusal) -> Response {
+        let refused = Refused { uri: &self.uri, request_id: self.request_id.as_ref(), wants_html: self.wants_html };
+        refuse(render, &refused, refusal)
+    }
+}
+
+/// Renders `refusal` and sets the headers that belong to it.
+pub(super) fn refuse(render: RenderRefusal, refused: &Refused<'_>, refusal: Refusal) -> Response {
+    let mut response = render(refused, refusal);
+    let headers = response.headers_mut();
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.closes_connection() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether `Accept` names HTML, as every browser's does for a page and no provisioning client's does.
+pub(super) fn wants_html(request: &Request) -> bool {
+    let accept = request.headers().get_all(header::ACCEPT);
+    accept.iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/html"))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum BodyState {
+    Arriving,
+    Whole,
+    TooSlow,
+    TooLarge,
+}
+
+/// How far the body has come: written by the body, read by the layer that waits for the handler.
+#[derive(Debug, Default)]
+struct Progress {
+    state: AtomicU8,
+    ended: Notify,
+}
+
+impl Progress {
+    fn state(&self) -> BodyState {
+        match self.state.load(Ordering::Acquire) {
+            0 => BodyState::Arriving,
+            1 => BodyState::Whole,
+            2 => BodyState::TooSlow,
+            _ => BodyState::TooLarge,
+        }
+    }
+
+    /// The first end counts.
+    fn end(&self, state: BodyState) {
+        let first =
+            self.state.compare_exchange(BodyState::Arriving as u8, state as u8, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.ended.notify_one();
+        }
+    }
+
+    async fn ended(&self) {
+        if self.state() == BodyState::Arriving {
+            self.ended.notified().await;
+        }
+    }
+
+    fn why_overdue(&self) -> Refusal {
+        match self.state() {
+            BodyState::TooSlow => Refusal::BodyTooSlow,
+            BodyState::TooLarge => Refusal::BodyTooLarge,
+            BodyState::Arriving | BodyState::Whole => Refusal::DeadlinePassed,
+        }
+    }
+}
+
+/// A request body that fails when it is too slow or too long.
+struct GuardedBody {
+    body: Body,
+    bytes_left: u64,
+    deadline: Pin<Box<Sleep>>,
+    progress: Arc<Progress>,
+}
+
+impl GuardedBody {
+    fn new(body: Body, bounds: Bounds, progress: Arc<Progress>) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(bounds.body_deadline));
+        GuardedBody { body, bytes_left: bounds.body_bytes, deadline, progress }
+    }
+
+    fn fail(&self, state: BodyState, why: &'static str) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.progress.end(state);
+        Poll::Ready(Some(Err(axum::Error::new(why))))
+    }
+}
+
+impl HttpBody for GuardedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.deadline.as_mut().poll(context).is_ready() {
+            return self.fail(BodyState::TooSlow, "the body did not arrive in time");
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(frame) = frame else {
+            self.progress.end(BodyState::Whole);
+            return Poll::Ready(None);
+        };
+        let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        match self.bytes_left.checked_sub(length) {
+            None => self.fail(BodyState::TooLarge, "the body is too large"),
+            Some(left) => {
+                self.bytes_left = left;
+                Poll::Ready(Some(frame))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for GuardedBody {
+    /// A handler that drops the body has read what it wanted of it.
+    fn drop(&mut self) {
+        self.progress.end(BodyState::Whole);
+    }
+}
+
+/// A handler's panic, with its message when it is a text.
+struct Panicked(String);
+
+/// A future whose panics are values. The state a panic leaves behind is the request's own, or behind locks that know
+/// of poisoning.
+struct CatchPanic<F>(F);
+
+impl<F: Future<Output = Response> + Unpin> Future for CatchPanic<F> {
+    type Output = Result<Response, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = Pin::new(&mut self.0);
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(payload) => {
+                let message = payload
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| payload.downcast_ref::<String>().cloned())
+                    .unwrap_or_default();
+                Poll::Ready(Err(Panicked(message)))
+            }
+        }
+    }
+}

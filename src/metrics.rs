@@ -1,0 +1,317 @@
+//! Everything usherd counts, in one place, so that names and labels can be read as a table.
+//!
+//! Labels have few values: a class of routes, never a path; an outcome, never a message. Nothing here may carry a
+//! token, an address or an id of a person.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Seconds; from a cached read to the deadline of a bulk request.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 60.0];
+
+/// The face of the service that a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum RouteClass {
+    Scim,
+    Api,
+    Invitee,
+    Console,
+    Hooks,
+    Assets,
+    Other,
+}
+
+impl RouteClass {
+    /// By the first segment of `path`.
+    pub fn of(path: &str) -> Self {
+        match path.split('/').nth(1).unwrap_or_default() {
+            "scim" => RouteClass::Scim,
+            "api" => RouteClass::Api,
+            "i" | "accept" | "decline" => RouteClass::Invitee,
+            "admin" => RouteClass::Console,
+            "hooks" => RouteClass::Hooks,
+            "assets" => RouteClass::Assets,
+            _ => RouteClass::Other,
+        }
+    }
+}
+
+/// How a call of the store ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum StoreOutcome {
+    Ok,
+    /// A check of a batch failed; the use case loads again.
+    Conflict,
+    /// The store could not be reached, refused, or did not answer in time.
+    Unavailable,
+}
+
+/// How one attempt to send a mail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum MailOutcome {
+    Sent,
+    /// Tried again later.
+    Deferred,
+    /// The recipient was refused for good.
+    Bounced,
+    /// Given up after the last attempt.
+    Failed,
+    /// Its invitation was gone before it was sent.
+    Dropped,
+}
+
+/// Which limit was hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum LimitKind {
+    Token,
+    Address,
+    SignIn,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: RouteClass,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: RouteClass,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabels {
+    call: &'static str,
+    outcome: StoreOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MailLabels {
+    outcome: MailOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabels {
+    job: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: LimitKind,
+}
+
+#[derive(Debug, Clone)]
+struct Seconds;
+
+impl MetricConstructor<Histogram> for Seconds {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(BUCKETS)
+    }
+}
+
+/// The counters of one process. Cheap to share: clone an `Arc` of it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram, Seconds>,
+    connections: Gauge,
+    panics: Counter,
+    store_seconds: Family<StoreLabels, Histogram, Seconds>,
+    store_unavailable: Counter,
+    mails: Family<MailLabels, Counter>,
+    transitions: Family<EventLabels, Counter>,
+    timers_claimed: Counter,
+    jobs: Family<JobLabels, Counter>,
+    limits_hit: Family<LimitLabels, Counter>,
+    ready: Gauge,
+    clock_offset: Gauge<f64, AtomicU64>,
+    certificate_reload_failures: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("usherd");
+        let requests = Family::default();
+        let request_seconds = Family::new_with_constructor(Seconds);
+        let connections = Gauge::default();
+        let panics = Counter::default();
+        let store_seconds = Family::new_with_constructor(Seconds);
+        let store_unavailable = Counter::default();
+        let mails = Family::default();
+        let transitions = Family::default();
+        let timers_claimed = Counter::default();
+        let jobs = Family::default();
+        let limits_hit = Family::default();
+        let ready = Gauge::default();
+        let clock_offset = Gauge::default();
+        let certificate_reload_failures = Counter::default();
+
+        registry.register("http_requests", "Requests answered, by route and status", Family::clone(&requests));
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from the request's header to the response's header",
+            Unit::Seconds,
+            Family::clone(&request_seconds),
+        );
+        registry.register("http_connections", "Connections open on the public listener", connections.clone());
+        registry.register("http_panics", "Handlers that panicked; each is a fault to report", panics.clone());
+        registry.register_with_unit(
+            "store_call_duration",
+            "Time of one call of the store, by call and outcome",
+            Unit::Seconds,
+            Family::clone(&store_seconds),
+        );
+        registry.register("store_unavailable", "Calls of the store without a usable answer", store_unavailable.clone());
+        registry.register("mails", "Attempts to send a mail, by outcome", Family::clone(&mails));
+        registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
+        registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
+        registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
+        registry.register("limits_hit", "Requests refused with 429, by limit", Family::clone(&limits_hit));
+        registry.register("ready", "1 while /readyz answers 200", ready.clone());
+        registry.register_with_unit(
+            "store_clock_offset",
+            "The store's clock minus this machine's",
+            Unit::Seconds,
+            clock_offset.clone(),
+        );
+        registry.register(
+            "tls_reload_failures",
+            "Changed certificate files that could not be used",
+            certificate_reload_failures.clone(),
+        );
+        Metrics {
+            registry,
+            requests,
+            request_seconds,
+            connections,
+            panics,
+            store_seconds,
+            store_unavailable,
+            mails,
+            transitions,
+            timers_claimed,
+            jobs,
+            limits_hit,
+            ready,
+            clock_offset,
+            certificate_reload_failures,
+        }
+    }
+
+    /// The registry as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+
+    pub fn request(&self, route: RouteClass, status: u16, elapsed: Duration) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabels { route }).observe(elapsed.as_secs_f64());
+    }
+
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// `call` is the name of the store's verb, such as `commit`.
+    pub fn store_call(&self, call: &'static str, outcome: StoreOutcome, elapsed: Duration) {
+        self.store_seconds.get_or_create(&StoreLabels { call, outcome }).observe(elapsed.as_secs_f64());
+        if outcome == StoreOutcome::Unavailable {
+            self.store_unavailable.inc();
+        }
+    }
+
+    pub fn mail(&self, outcome: MailOutcome) {
+        self.mails.get_or_create(&MailLabels { outcome }).inc();
+    }
+
+    /// `event` is the name of the lifecycle event, such as `accepted`.
+    pub fn transition(&self, event: &'static str) {
+        self.transitions.get_or_create(&EventLabels { event }).inc();
+    }
+
+    pub fn timers_claimed(&self, count: u64) {
+        self.timers_claimed.inc_by(count);
+    }
+
+    pub fn job_run(&self, job: &'static str, succeeded: bool) {
+        let outcome = if succeeded { "ok" } else { "failed" };
+        self.jobs.get_or_create(&JobLabels { job, outcome }).inc();
+    }
+
+    pub fn limit_hit(&self, limit: LimitKind) {
+        self.limits_hit.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    pub fn clock_offset_seconds(&self, offset: f64) {
+        self.clock_offset.set(offset);
+    }
+
+    pub fn certificate_reload_failed(&self) {
+        self.certificate_reload_failures.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_in_the_exposition() {
+        let metrics = Metrics::new();
+        metrics.request(RouteClass::Scim, 201, Duration::from_millis(3));
+        metrics.limit_hit(LimitKind::SignIn);
+        metrics.store_call("commit", StoreOutcome::Unavailable, Duration::from_secs(5));
+        let text = metrics.encode();
+        for line in [
+            r#"usherd_http_requests_total{route="Scim",status="201"} 1"#,
+            r#"usherd_http_request_duration_seconds_bucket{le="0.005",route="Scim"} 1"#,
+            r#"usherd_limits_hit_total{limit="SignIn"} 1"#,
+            "usherd_store_unavailable_total 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_route_class_says_nothing_of_the_path_behind_it() {
+        assert_eq!(RouteClass::of("/i/secret-token"), RouteClass::Invitee);
+        assert_eq!(RouteClass::of("/scim/v2/Users"), RouteClass::Scim);
+        assert_eq!(RouteClass::of("/"), RouteClass::Other);
+        assert_eq!(RouteClass::of("*"), RouteClass::Other);
+    }
+}
