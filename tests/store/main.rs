@@ -1,0 +1,6 @@
+//! The contract of the store, proved on both backends with real files and real redis-server processes.
+
+mod contract;
+mod fixture;
+mod ranges;
+mod timers;
