@@ -11,6 +11,7 @@
 //! one commit. `jobs` and `http` are the edges; `app` puts the parts together.
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod domain;

@@ -2,4 +2,11 @@
 //! a user as one pure transition function, invitation tokens, roles. `now`, random numbers and new ids are arguments.
 
 pub mod ids;
+pub mod lifecycle;
+pub mod names;
+pub mod roles;
+pub mod secrets;
+pub mod text;
 pub mod time;
+pub mod token;
+pub mod user;

@@ -1,1 +1,4 @@
-//! TODO
+//! What happens by itself: schedules, due timers, mails.
+
+pub mod mail;
+pub mod schedule;

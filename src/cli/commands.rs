@@ -1,0 +1,268 @@
+//! The commands that administer an installation.
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::{mail_address, span, text};
+use crate::domain::ids::AccountId;
+use crate::jobs::schedule::JobName;
+
+/// A command for the store, carried out here or by the daemon that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Accounts: the tenants, each with users, groups and settings of its own
+    #[command(subcommand, after_help = "Example:\n  usherd account list")]
+    Account(AccountCommand),
+    /// Tokens with which identity providers and scripts sign in
+    #[command(subcommand, after_help = "Example:\n  usherd token list --account acme")]
+    Token(TokenCommand),
+    /// Break-glass access for administrators
+    #[command(subcommand, after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
+    Admin(AdminCommand),
+    /// Look at one user
+    #[command(subcommand, after_help = "Example:\n  usherd user show --account acme ada@example.com")]
+    User(UserCommand),
+    /// Mail
+    #[command(subcommand, after_help = "Example:\n  usherd mail test --to ada@example.com")]
+    Mail(MailCommand),
+    /// Scheduled jobs
+    #[command(subcommand, after_help = "Example:\n  usherd jobs run reconcile")]
+    Jobs(JobsCommand),
+    /// Mark the store as this installation's
+    ///
+    /// Writes the installation id (store.installation, or a new one) into a store that has none, and prints it. A
+    /// daemon that is configured with an installation id touches no store without it, so that a lost volume is never
+    /// silently started afresh.
+    #[command(after_help = "Example:\n  usherd init")]
+    Init,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountCommand {
+    /// Create an account and print its first admin's invitation link
+    #[command(after_help = "Example:\n  usherd account create acme --name Acme --admin-email ada@example.com")]
+    Create {
+        /// Lower-case letters, digits and single hyphens; it stands in URLs and never changes
+        id: AccountId,
+        /// The name that people see
+        #[arg(long, value_parser = text)]
+        name: String,
+        /// Who is invited as the first Account Admin
+        #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
+        admin_email: String,
+    },
+    /// List all accounts with their numbers of users
+    #[command(after_help = "Example:\n  usherd account list")]
+    List,
+    /// Change an account's settings
+    #[command(
+        group = clap::ArgGroup::new("settings").args(["name", "admit"]).multiple(true).required(true),
+        after_help = "Example:\n  usherd account set acme --name Acme-Europe --admit notify"
+    )]
+    Set {
+        id: AccountId,
+        /// The name that people see
+        #[arg(long, value_parser = text)]
+        name: Option<String>,
+        /// What provisioning a user does, instead of provisioning.admit
+        #[arg(long, value_name = "POLICY")]
+        admit: Option<AdmitPolicy>,
+    },
+    /// Delete an account with everything in it
+    #[command(after_help = "Example:\n  usherd account delete acme --yes")]
+    Delete {
+        id: AccountId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What provisioning a user does (lifecycle: "Policy").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdmitPolicy {
+    /// Pending, with an invitation by mail
+    Invite,
+    /// Active at once, with a welcome mail
+    Notify,
+    /// Active without mail
+    Silent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenCommand {
+    /// Make a token and print it, this once
+    #[command(after_help = "Example:\n  usherd token create --account acme --name okta --profile okta --expires 90d")]
+    Create {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// The client's name; tokens of one name are one client, which keeps its users when a token is rotated
+        #[arg(long, value_parser = text)]
+        name: String,
+        /// What the token may do; repeat it, or separate by commas [default: users, groups, resources, invitations]
+        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+        scopes: Vec<Scope>,
+        /// How long the token works, such as 90d [default: for ever]
+        #[arg(long, value_name = "SPAN", value_parser = lifetime)]
+        expires: Option<Duration>,
+        /// Whose dialect of SCIM the client speaks
+        #[arg(long, default_value = "lenient")]
+        profile: Profile,
+        /// Mail nobody: see on the console's Provisioning page what would have gone out
+        #[arg(long)]
+        test: bool,
+    },
+    /// List the tokens of an account, without their secrets
+    #[command(after_help = "Example:\n  usherd token list --account acme")]
+    List {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Make a token worthless at once
+    #[command(after_help = "Example:\n  usherd token revoke --account acme okta")]
+    Revoke {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Its id, or its name if only one token has it
+        token: String,
+    },
+    /// Make a token's successor and print it; the old one works for a while longer
+    #[command(after_help = "Example:\n  usherd token rotate --account acme okta --overlap 1h")]
+    Rotate {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Its id, or its name if only one token has it
+        token: String,
+        /// How long the old token still works
+        #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = span)]
+        overlap: Duration,
+        /// How long the new token works [default: for ever]
+        #[arg(long, value_name = "SPAN", value_parser = lifetime)]
+        expires: Option<Duration>,
+    },
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
+pub enum Scope {
+    /// Read and write users
+    #[serde(rename = "users")]
+    #[value(name = "users")]
+    Users,
+    /// Take over users that another client manages
+    #[serde(rename = "users:takeover")]
+    #[value(name = "users:takeover")]
+    UsersTakeover,
+    /// Read and write groups
+    #[serde(rename = "groups")]
+    #[value(name = "groups")]
+    Groups,
+    /// Read and write organizations, projects and licenses
+    #[serde(rename = "resources")]
+    #[value(name = "resources")]
+    Resources,
+    /// Grant roles, organizations, licenses and projects
+    #[serde(rename = "roles:write")]
+    #[value(name = "roles:write")]
+    RolesWrite,
+    /// Invite, resend, copy links and revoke
+    #[serde(rename = "invitations")]
+    #[value(name = "invitations")]
+    Invitations,
+    /// Ask who may enter
+    #[serde(rename = "access:read")]
+    #[value(name = "access:read")]
+    AccessRead,
+    /// Read the audit stream
+    #[serde(rename = "audit")]
+    #[value(name = "audit")]
+    Audit,
+    /// Manage tokens
+    #[serde(rename = "tokens")]
+    #[value(name = "tokens")]
+    Tokens,
+}
+
+/// A dialect of SCIM: a set of tolerances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Takes what real clients send
+    Lenient,
+    /// The letter of RFC 7643 and RFC 7644
+    RfcStrict,
+    /// The draft interoperability profile
+    Interop,
+    /// Microsoft Entra ID
+    Entra,
+    /// Okta
+    Okta,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminCommand {
+    /// Make somebody an Account Admin, when nobody is left who could
+    #[command(after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
+    Grant {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Their user name or id
+        #[arg(long, value_name = "USER", value_parser = text)]
+        user: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserCommand {
+    /// Show a user: status and why, invitation, roles, licenses
+    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com")]
+    Show {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Their user name or id
+        #[arg(value_parser = text)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailCommand {
+    /// Send a test mail the way invitations go
+    #[command(after_help = "Example:\n  usherd mail test --to ada@example.com --locale de")]
+    Test {
+        #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
+        to: String,
+        /// The language of the mail, such as de or en-GB
+        #[arg(long, value_parser = text)]
+        locale: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobsCommand {
+    /// Run a job now, once, whatever its schedule says
+    #[command(after_help = "Example:\n  usherd jobs run reconcile")]
+    Run {
+        /// expire, renew, remind, reconcile, retention or digest
+        #[arg(value_name = "NAME")]
+        job: JobName,
+    },
+}
+
+/// A span that leaves time to use what it limits.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => Err("no time at all".to_owned()),
+        span => Ok(span),
+    }
+}

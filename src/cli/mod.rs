@@ -1,0 +1,266 @@
+//! The command line: what can be typed, and its help. What the commands do is elsewhere.
+//!
+//! Those that administer an installation are a serialisable [`Command`], because a running daemon on the embedded
+//! store holds the file and takes them over its socket.
+
+mod commands;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+pub use clap_complete::Shell;
+
+pub use commands::{
+    AccountCommand, AdminCommand, AdmitPolicy, Command, JobsCommand, MailCommand, Profile, Scope, TokenCommand,
+    UserCommand,
+};
+
+/// The command did what it was asked.
+pub const EXIT_OK: u8 = 0;
+/// The command failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Wrong usage or configuration (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cli {
+    pub config: Option<PathBuf>,
+    pub action: Action,
+}
+
+/// What to do. Nothing said is [`Action::Serve`].
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Action {
+    /// Run the daemon (also without any command)
+    ///
+    /// Without configuration it keeps everything in ./data, writes mails to files there, and prints how to try it.
+    #[command(after_help = "Example:\n  usherd serve --config usherd.toml")]
+    Serve,
+    /// Check the configuration and report every mistake at once
+    #[command(after_help = "Example:\n  usherd check-config --config usherd.toml --connect")]
+    CheckConfig {
+        /// Also try to reach the store and the mail relay
+        #[arg(long)]
+        connect: bool,
+    },
+    #[command(flatten)]
+    Command(Command),
+    /// Ask the running daemon on this machine whether it is alive, for a container's health check
+    #[command(after_help = "Example:\n  usherd healthcheck && echo alive")]
+    Healthcheck,
+    /// Print a script that completes commands and options in a shell
+    #[command(after_help = "Example:\n  usherd completions bash > /etc/bash_completion.d/usherd")]
+    Completions { shell: Shell },
+}
+
+/// Provision, invite and keep every user Pending, Active or Inactive
+///
+/// usherd takes users and groups from an identity provider over SCIM 2.0, invites people by e-mail, and answers who
+/// may enter. Without a command it runs the daemon.
+#[derive(Debug, Parser)]
+#[command(name = "usherd", version, after_help = "Example:\n  usherd --config usherd.toml")]
+struct Arguments {
+    /// Read this TOML file over the defaults; the environment lies above both
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// Wrong usage; also help and version, which print and exit like errors, see [`exit_code_of`].
+pub fn parse<I, T>(arguments: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let Arguments { config, action } = Arguments::try_parse_from(arguments)?;
+    Ok(Cli { config, action: action.unwrap_or(Action::Serve) })
+}
+
+/// The exit code with which an error of [`parse`] ends: 0 for the help and version that were asked for, else 64.
+pub fn exit_code_of(error: &clap::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => EXIT_OK,
+        _ => EXIT_USAGE, // clap's kinds may grow; all others are wrong usage
+    }
+}
+
+/// Writes the completion script of `shell`.
+pub fn completions(shell: Shell, to: &mut dyn Write) {
+    clap_complete::generate(shell, &mut Arguments::command(), "usherd", to);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::jobs::schedule::JobName;
+
+    fn typed(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split_whitespace())
+    }
+
+    fn command(line: &str) -> Command {
+        match typed(line).unwrap().action {
+            Action::Command(command) => command,
+            other => panic!("{other:?} is no administrative command"),
+        }
+    }
+
+    #[test]
+    fn without_a_command_the_daemon_runs() {
+        assert_eq!(typed("usherd").unwrap(), Cli { config: None, action: Action::Serve });
+        let with_file = Cli { config: Some("u.toml".into()), action: Action::Serve };
+        for line in ["usherd --config u.toml", "usherd serve --config u.toml", "usherd --config u.toml serve"] {
+            assert_eq!(typed(line).unwrap(), with_file, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_of_the_contract_is_understood() {
+        let account = || "acme".parse().unwrap();
+        assert_eq!(
+            command("usherd account create acme --name Acme --admin-email ada@example.com"),
+            Command::Account(AccountCommand::Create {
+                id: account(),
+                name: "Acme".into(),
+                admin_email: "ada@example.com".into()
+            })
+        );
+        assert_eq!(command("usherd account list"), Command::Account(AccountCommand::List));
+        assert_eq!(
+            command("usherd account set acme --name Acme --admit silent"),
+            Command::Account(AccountCommand::Set {
+                id: account(),
+                name: Some("Acme".into()),
+                admit: Some(AdmitPolicy::Silent)
+            })
+        );
+        assert_eq!(
+            command("usherd account delete acme --yes"),
+            Command::Account(AccountCommand::Delete { id: account(), yes: true })
+        );
+        assert_eq!(
+            command(
+                "usherd token create --account acme --name okta --scope users --scope groups,roles:write --expires 90d --profile okta --test"
+            ),
+            Command::Token(TokenCommand::Create {
+                account: account(),
+                name: "okta".into(),
+                scopes: vec![Scope::Users, Scope::Groups, Scope::RolesWrite],
+                expires: Some(Duration::from_secs(90 * 86_400)),
+                profile: Profile::Okta,
+                test: true,
+            })
+        );
+        assert_eq!(
+            command("usherd token list --account acme"),
+            Command::Token(TokenCommand::List { account: account() })
+        );
+        assert_eq!(
+            command("usherd token revoke --account acme okta"),
+            Command::Token(TokenCommand::Revoke { account: account(), token: "okta".into() })
+        );
+        assert_eq!(
+            command("usherd token rotate --account acme okta"),
+            Command::Token(TokenCommand::Rotate {
+                account: account(),
+                token: "okta".into(),
+                overlap: Duration::from_secs(86_400),
+                expires: None,
+            })
+        );
+        assert_eq!(
+            command("usherd admin grant --account acme --user ada"),
+            Command::Admin(AdminCommand::Grant { account: account(), user: "ada".into() })
+        );
+        assert_eq!(
+            command("usherd user show --account acme ada"),
+            Command::User(UserCommand::Show { account: account(), name: "ada".into() })
+        );
+        assert_eq!(
+            command("usherd mail test --to ada@example.com --locale de"),
+            Command::Mail(MailCommand::Test { to: "ada@example.com".into(), locale: Some("de".into()) })
+        );
+        assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
+        assert_eq!(command("usherd init"), Command::Init);
+        assert_eq!(typed("usherd check-config --connect").unwrap().action, Action::CheckConfig { connect: true });
+        assert_eq!(typed("usherd healthcheck").unwrap().action, Action::Healthcheck);
+        assert_eq!(typed("usherd completions zsh").unwrap().action, Action::Completions { shell: Shell::Zsh });
+    }
+
+    #[rstest]
+    #[case("usherd --help", 0)]
+    #[case("usherd token create --help", 0)]
+    #[case("usherd --version", 0)]
+    #[case("usherd account", 64)]
+    #[case("usherd frobnicate", 64)]
+    #[case("usherd --no-such-option", 64)]
+    #[case("usherd account create Acme --name Acme --admin-email ada@example.com", 64)]
+    #[case("usherd account create acme --name Acme --admin-email nobody", 64)]
+    #[case("usherd account set acme", 64)]
+    #[case("usherd token create --account acme --name okta --expires 90", 64)]
+    #[case("usherd token create --account acme --name okta --scope everything", 64)]
+    #[case("usherd jobs run nightly", 64)]
+    fn help_succeeds_and_wrong_usage_is_64(#[case] line: &str, #[case] code: u8) {
+        assert_eq!(exit_code_of(&typed(line).unwrap_err()), code);
+    }
+
+    #[test]
+    fn the_version_is_printed_with_the_name() {
+        assert_eq!(
+            typed("usherd --version").unwrap_err().to_string(),
+            concat!("usherd ", env!("CARGO_PKG_VERSION"), "\n")
+        );
+    }
+
+    #[test]
+    fn every_help_ends_with_an_example_that_is_a_valid_command_line() {
+        fn visit(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            let (_, example) = help.rsplit_once("Example:\n  ").unwrap_or_else(|| panic!("no example in:\n{help}"));
+            let line = example.split(['|', '>', '&']).next().unwrap_or_default();
+            // Quotes are the shell's.
+            let words = line.replace('"', "");
+            assert!(typed(&words).is_ok(), "{words}: {:?}", typed(&words));
+            command.get_subcommands_mut().filter(|sub| sub.get_name() != "help").for_each(visit);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        visit(&mut command);
+        command.debug_assert();
+    }
+
+    #[test]
+    fn a_command_survives_the_way_to_the_daemon() {
+        for line in [
+            "usherd account create acme --name Acme --admin-email ada@example.com",
+            "usherd token create --account acme --name okta --scope users:takeover --expires 1h30m",
+            "usherd token rotate --account acme okta --overlap 2h",
+            "usherd jobs run reconcile",
+            "usherd init",
+        ] {
+            let sent = command(line);
+            let text = serde_json::to_string(&sent).unwrap();
+            assert_eq!(serde_json::from_str::<Command>(&text).unwrap(), sent, "{text}");
+        }
+    }
+
+    #[test]
+    fn completions_know_the_commands() {
+        let mut script = Vec::new();
+        completions(Shell::Bash, &mut script);
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains("check-config") && script.contains("--admin-email"));
+    }
+}

@@ -1,0 +1,256 @@
+//! Which key is read in which form. One function per section, in the order of `config/default.toml`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::endpoints::{PublicUrl, Relay, StoreUrl};
+use super::reader::{Entry, Reader};
+use super::secret::Secret;
+use super::settings::{
+    Admit, Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, License, LicenseKind, Limits, Log, LogFormat,
+    Mail, Ops, ProjectDefault, Provisioning, RemindAfter, Role, Roles, Scim, Secrets, Settings, Store, TlsFiles,
+    UnknownMembers,
+};
+use super::values::{
+    Expected, bearer_token, count, host, listen, mail_address, mail_domain, mailbox, network, path, rate, size_in,
+    span, span_in, switch, text, time_zone, web_url, word,
+};
+use crate::domain::ids::AccountId;
+use crate::jobs::schedule::Schedule;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+const TENTH: Duration = Duration::from_millis(100);
+
+const LICENSE_KINDS: &[(&str, LicenseKind)] =
+    &[("per-user", LicenseKind::PerUser { seats: None }), ("floating", LicenseKind::Floating)];
+
+pub fn settings(r: &mut Reader) -> Settings {
+    Settings {
+        http: http(r),
+        ops: Ops { listen: r.value("ops.listen", listen) },
+        store: store(r),
+        mail: mail(r),
+        invitations: invitations(r),
+        provisioning: provisioning(r),
+        roles: Roles { account: roles(r, "roles.account"), project: roles(r, "roles.project") },
+        licenses: licenses(r),
+        jobs: jobs(r),
+        limits: Limits {
+            scim: r.value("limits.scim", rate),
+            ip: r.value("limits.ip", rate),
+            sign_in: r.value("limits.sign_in", rate),
+        },
+        scim: scim(r),
+        secrets: Secrets { keys_file: r.optional("secrets.keys_file", path) },
+        bootstrap: bootstrap(r),
+        audit: Audit { keep: r.value("audit.keep", span_in(DAY..=3_650 * DAY)) },
+        log: Log { format: r.value("log.format", word(LogFormat::WORDS)), filter: r.value("log.filter", log_filter) },
+        console: Console { photo_hosts: r.list("console.photo_hosts", host) },
+    }
+}
+
+fn http(r: &mut Reader) -> Http {
+    let certificate = r.optional("http.tls_cert_file", path);
+    let key = r.optional("http.tls_key_file", path);
+    let tls = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            r.mistake("http.tls_key_file", "missing: tls_cert_file is set, set both or neither");
+            None
+        }
+        (None, Some(_)) => {
+            r.mistake("http.tls_cert_file", "missing: tls_key_file is set, set both or neither");
+            None
+        }
+    };
+    Http {
+        listen: r.value("http.listen", listen),
+        public_url: r.optional("http.public_url", PublicUrl::parse),
+        trusted_proxies: r.list("http.trusted_proxies", network),
+        extra_hosts: r.list("http.extra_hosts", host),
+        drain_lead: r.value("http.drain_lead", span_in(Duration::ZERO..=5 * MINUTE)),
+        drain_deadline: r.value("http.drain_deadline", span_in(Duration::ZERO..=10 * MINUTE)),
+        max_connections: r.value("http.max_connections", count(1..=1_000_000)),
+        header_timeout: r.value("http.header_timeout", span_in(TENTH..=5 * MINUTE)),
+        request_deadline: r.value("http.request_deadline", span_in(TENTH..=5 * MINUTE)),
+        body_limit: r.value("http.body_limit", body_size),
+        group_body_limit: r.value("http.group_body_limit", body_size),
+        after_accept_url: r.optional("http.after_accept_url", web_url),
+        tls,
+    }
+}
+
+fn body_size(text: &str) -> Result<usize, Expected> {
+    size_in(1 << 10..=1 << 30, "1KiB and 1GiB")(text)
+}
+
+fn store(r: &mut Reader) -> Store {
+    Store {
+        url: r.secret("store.url", StoreUrl::parse),
+        path: r.value("store.path", path),
+        prefix: r.value("store.prefix", |text| identifier(text, 40)),
+        installation: r.optional("store.installation", |text| identifier(text, 64)),
+        deadline: r.value("store.deadline", span_in(TENTH..=MINUTE)),
+        cache: r.value("store.cache", size_in(1 << 20..=64 << 30, "1MiB and 64GiB")),
+    }
+}
+
+fn identifier(text: &str, longest: usize) -> Result<String, Expected> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if (1..=longest).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("not 1 to {longest} letters, digits, - and _"))
+    }
+}
+
+fn mail(r: &mut Reader) -> Mail {
+    Mail {
+        relay: r.secret("mail.url", Relay::parse),
+        from: r.value("mail.from", mailbox),
+        rate: r.value("mail.rate", rate),
+        templates_dir: r.optional("mail.templates_dir", path),
+        timeout: r.value("mail.timeout", span_in(SECOND..=5 * MINUTE)),
+    }
+}
+
+fn invitations(r: &mut Reader) -> Invitations {
+    Invitations {
+        ttl: r.value("invitations.ttl", span_in(SECOND..=30 * DAY)),
+        max_renewals: r.value("invitations.max_renewals", count(0..=100)),
+        remind_after: remind_after(r),
+    }
+}
+
+fn remind_after(r: &mut Reader) -> RemindAfter {
+    let spans = r.list("invitations.remind_after", |text| match text {
+        "off" => Ok(None),
+        _ => span(text).map(Some).map_err(|expected| format!("{expected}, or off")),
+    });
+    if spans.is_empty() {
+        return RemindAfter::Sevenths;
+    }
+    if spans.len() > 1 && spans.contains(&None) {
+        r.mistake("invitations.remind_after", "off stands beside other reminders: write only [\"off\"], or no off");
+    }
+    RemindAfter::Spans(spans.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+fn provisioning(r: &mut Reader) -> Provisioning {
+    let brake = Brake {
+        min: r.value("provisioning.brake.min", count(0..=1_000_000)),
+        percent: r.value("provisioning.brake.percent", count(0..=100)),
+    };
+    Provisioning {
+        admit: r.value("provisioning.admit", word(Admit::WORDS)),
+        admit_domains: r.pairs("provisioning.admit_domains", mail_domain, word(Admit::WORDS)),
+        account_role: r.optional("provisioning.account_role", text),
+        organization: r.optional("provisioning.organization", text),
+        licenses: r.list("provisioning.licenses", text),
+        projects: r.list("provisioning.projects", project),
+        hold_above: r.value("provisioning.hold_above", |text| match text {
+            "off" => Ok(None),
+            _ => count(0..=1_000_000)(text).map(Some).map_err(|expected| format!("{expected}, or off")),
+        }),
+        hold_until_start_date: r.value("provisioning.hold_until_start_date", switch),
+        brake: r.value("provisioning.brake.enabled", switch).then_some(brake),
+        unknown_members: r.value("provisioning.unknown_members", word(UnknownMembers::WORDS)),
+    }
+}
+
+/// `Name` or `Name=Role`.
+fn project(entry: &str) -> Result<ProjectDefault, Expected> {
+    match entry.rsplit_once('=') {
+        None => Ok(ProjectDefault { project: text(entry)?, role: None }),
+        Some((project, role)) => Ok(ProjectDefault { project: text(project)?, role: Some(text(role)?) }),
+    }
+}
+
+fn roles(r: &mut Reader, key: &str) -> Vec<Role> {
+    r.tables(key).into_iter().filter_map(|entry| role(r, entry)).collect()
+}
+
+fn role(r: &mut Reader, mut entry: Entry) -> Option<Role> {
+    let name = entry.required(r, "name", text);
+    let description = entry.optional(r, "description", |text| Ok(text.to_owned())).unwrap_or_default();
+    let permissions = entry.texts(r, "permissions");
+    let default = entry.optional(r, "default", switch).unwrap_or_default();
+    entry.finish(r, &["name", "description", "permissions", "default"]);
+    Some(Role { name: name?, description, permissions, default })
+}
+
+fn licenses(r: &mut Reader) -> Vec<License> {
+    r.tables("licenses").into_iter().filter_map(|entry| license(r, entry)).collect()
+}
+
+fn license(r: &mut Reader, mut entry: Entry) -> Option<License> {
+    let name = entry.required(r, "name", text);
+    let kind = entry.required(r, "kind", word(LICENSE_KINDS));
+    let seats = entry.optional(r, "seats", count(0..=u64::from(u32::MAX)));
+    let kind = match (kind, seats) {
+        (Some(LicenseKind::PerUser { .. }), seats) => Some(LicenseKind::PerUser { seats }),
+        (Some(LicenseKind::Floating), Some(_)) => {
+            r.mistake(&format!("{}.seats", entry.key()), "a floating license has no seats: leave them out");
+            None
+        }
+        (kind, _) => kind,
+    };
+    entry.finish(r, &["name", "kind", "seats"]);
+    Some(License { name: name?, kind: kind? })
+}
+
+fn jobs(r: &mut Reader) -> Jobs {
+    let time_zone = r.value("jobs.time_zone", time_zone);
+    let mut schedule = |key: &str| {
+        r.value(key, |text| Schedule::parse(text, &time_zone).map_err(|error| format!("no schedule: {error}")))
+    };
+    Jobs {
+        expire: schedule("jobs.expire"),
+        renew: schedule("jobs.renew"),
+        remind: schedule("jobs.remind"),
+        reconcile: schedule("jobs.reconcile"),
+        retention: schedule("jobs.retention"),
+        digest: schedule("jobs.digest"),
+        time_zone,
+    }
+}
+
+fn scim(r: &mut Reader) -> Scim {
+    Scim {
+        default_page: r.value("scim.default_page", count(1..=10_000)),
+        max_page: r.value("scim.max_page", count(1..=10_000)),
+        max_scan: r.value("scim.max_scan", count(100..=10_000_000)),
+        filter_depth: r.value("scim.filter_depth", count(1..=200)),
+        filter_length: r.value("scim.filter_length", size_in(100..=1 << 20, "100B and 1MiB")),
+        bulk_operations: r.value("scim.bulk_operations", count(1..=10_000)),
+        bulk_payload: r.value("scim.bulk_payload", body_size),
+        bulk_deadline: r.value("scim.bulk_deadline", span_in(SECOND..=10 * MINUTE)),
+        group_reply_members: r.value("scim.group_reply_members", count(0..=100_000)),
+        schemas_dir: r.optional("scim.schemas_dir", path),
+    }
+}
+
+fn bootstrap(r: &mut Reader) -> Bootstrap {
+    Bootstrap {
+        account: r.optional("bootstrap.account", |text| {
+            text.parse::<AccountId>().map_err(|error| format!("no account id: {error}"))
+        }),
+        admin_email: r.optional("bootstrap.admin_email", mail_address),
+        scim_token: r.secret("bootstrap.scim_token", |text| bearer_token(text).map(Secret::new)),
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, Expected> {
+    match EnvFilter::builder().parse(text) {
+        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
+        Ok(_) | Err(_) => {
+            Err("not a log filter: write a level such as info, or levels by module such as warn,usherd=debug"
+                .to_owned())
+        }
+    }
+}

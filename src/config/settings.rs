@@ -1,0 +1,334 @@
+//! The settings as the layers take them: typed, checked, without a trace of where they were written. The meaning,
+//! unit and range of each stand in `config/default.toml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use lettre::message::Mailbox;
+use url::Url;
+
+use super::endpoints::{PublicUrl, Relay, StoreUrl};
+use super::secret::Secret;
+use super::values::Rate;
+use crate::domain::ids::AccountId;
+use crate::jobs::schedule::{JobName, Schedule};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub http: Http,
+    pub ops: Ops,
+    pub store: Store,
+    pub mail: Mail,
+    pub invitations: Invitations,
+    pub provisioning: Provisioning,
+    pub roles: Roles,
+    /// With which a new account is seeded.
+    pub licenses: Vec<License>,
+    pub jobs: Jobs,
+    pub limits: Limits,
+    pub scim: Scim,
+    pub secrets: Secrets,
+    pub bootstrap: Bootstrap,
+    pub audit: Audit,
+    pub log: Log,
+    pub console: Console,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Unset: the address of the listener, see [`Http::public_url_at`].
+    pub public_url: Option<PublicUrl>,
+    pub trusted_proxies: Vec<IpNet>,
+    /// Lower-case `Host` header values that are served besides the public one.
+    pub extra_hosts: Vec<String>,
+    pub drain_lead: Duration,
+    pub drain_deadline: Duration,
+    pub max_connections: usize,
+    pub header_timeout: Duration,
+    pub request_deadline: Duration,
+    /// Bytes.
+    pub body_limit: usize,
+    /// Bytes, for PUT and PATCH of a group.
+    pub group_body_limit: usize,
+    pub after_accept_url: Option<Url>,
+    pub tls: Option<TlsFiles>,
+}
+
+impl Http {
+    /// The public URL, given where the listener was bound in the end (port 0 lets the system choose).
+    pub fn public_url_at(&self, bound: SocketAddr) -> PublicUrl {
+        self.public_url.clone().unwrap_or_else(|| PublicUrl::of_listener(bound, self.tls.is_some()))
+    }
+}
+
+/// PEM files, read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The listener for probes and metrics.
+#[derive(Debug, Clone)]
+pub struct Ops {
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// `None`: the embedded store in `path`.
+    pub url: Option<StoreUrl>,
+    /// The data directory, on any store.
+    pub path: PathBuf,
+    pub prefix: String,
+    /// `None` accepts any store.
+    pub installation: Option<String>,
+    pub deadline: Duration,
+    /// Bytes.
+    pub cache: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// `None`: each mail becomes a file under the data directory.
+    pub relay: Option<Relay>,
+    pub from: Mailbox,
+    /// `None`: as fast as the relay takes them.
+    pub rate: Option<Rate>,
+    pub templates_dir: Option<PathBuf>,
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Invitations {
+    pub ttl: Duration,
+    pub max_renewals: u32,
+    pub remind_after: RemindAfter,
+}
+
+/// When a live invitation is repeated, counted from when it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemindAfter {
+    /// At 1/7, 3/7 and 5/7 of the lifetime.
+    Sevenths,
+    /// Ascending; those later than the lifetime are never due. Empty: no reminders.
+    Spans(Vec<Duration>),
+}
+
+impl RemindAfter {
+    /// The reminders of an invitation that lives for `ttl`, ascending, all before its end.
+    pub fn spans(&self, ttl: Duration) -> Vec<Duration> {
+        match self {
+            RemindAfter::Sevenths => [1, 3, 5].map(|sevenths| ttl * sevenths / 7).to_vec(),
+            RemindAfter::Spans(spans) => spans.iter().copied().filter(|span| *span < ttl).collect(),
+        }
+    }
+}
+
+/// What provisioning a user does (lifecycle: "Policy").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admit {
+    Invite,
+    Notify,
+    Silent,
+}
+
+impl Admit {
+    pub const WORDS: &'static [(&'static str, Admit)] =
+        &[("invite", Admit::Invite), ("notify", Admit::Notify), ("silent", Admit::Silent)];
+}
+
+#[derive(Debug, Clone)]
+pub struct Provisioning {
+    pub admit: Admit,
+    /// Lower-case mail domain and its policy.
+    pub admit_domains: Vec<(String, Admit)>,
+    /// `None`: the account role that is the default one.
+    pub account_role: Option<String>,
+    pub organization: Option<String>,
+    pub licenses: Vec<String>,
+    pub projects: Vec<ProjectDefault>,
+    /// First invitations of one client within an hour that go out at once; `None`: all.
+    pub hold_above: Option<u32>,
+    pub hold_until_start_date: bool,
+    /// `None`: the brake is off.
+    pub brake: Option<Brake>,
+    pub unknown_members: UnknownMembers,
+}
+
+/// A project that every provisioned user joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectDefault {
+    pub project: String,
+    /// `None`: the project role that is the default one.
+    pub role: Option<String>,
+}
+
+/// The mass-deprovision brake (lifecycle: G9) holds above the larger of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brake {
+    pub min: u32,
+    /// Of the account's Active users.
+    pub percent: u8,
+}
+
+/// What a group write does with a member that usherd does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownMembers {
+    /// 400 `invalidValue`.
+    Refuse,
+    Skip,
+}
+
+impl UnknownMembers {
+    pub const WORDS: &'static [(&'static str, UnknownMembers)] =
+        &[("refuse", UnknownMembers::Refuse), ("skip", UnknownMembers::Skip)];
+}
+
+/// Both lists from the most powerful role down; exactly one of each is the default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roles {
+    /// The first is `Account Admin`.
+    pub account: Vec<Role>,
+    pub project: Vec<Role>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    pub name: String,
+    pub description: String,
+    /// Opaque to usherd; the access query hands them out.
+    pub permissions: Vec<String>,
+    pub default: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct License {
+    pub name: String,
+    pub kind: LicenseKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LicenseKind {
+    /// Each holder takes a seat; `None`: as many as wanted.
+    PerUser {
+        seats: Option<u64>,
+    },
+    Floating,
+}
+
+/// When the jobs run.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    pub time_zone: TimeZone,
+    pub expire: Schedule,
+    pub renew: Schedule,
+    pub remind: Schedule,
+    pub reconcile: Schedule,
+    pub retention: Schedule,
+    pub digest: Schedule,
+}
+
+impl Jobs {
+    pub fn schedule(&self, job: JobName) -> &Schedule {
+        match job {
+            JobName::Expire => &self.expire,
+            JobName::Renew => &self.renew,
+            JobName::Remind => &self.remind,
+            JobName::Reconcile => &self.reconcile,
+            JobName::Retention => &self.retention,
+            JobName::Digest => &self.digest,
+        }
+    }
+}
+
+/// `None` is no limit. All are per replica.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Per token.
+    pub scim: Option<Rate>,
+    /// Per client address, for requests without valid credentials.
+    pub ip: Option<Rate>,
+    /// Per client address and per address typed.
+    pub sign_in: Option<Rate>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Scim {
+    pub default_page: u32,
+    pub max_page: u32,
+    pub max_scan: u32,
+    pub filter_depth: u32,
+    /// Bytes.
+    pub filter_length: usize,
+    pub bulk_operations: u32,
+    /// Bytes.
+    pub bulk_payload: usize,
+    pub bulk_deadline: Duration,
+    pub group_reply_members: u32,
+    pub schemas_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// `None`: made in the data directory at the first start.
+    pub keys_file: Option<PathBuf>,
+}
+
+/// What is created at start when it is absent.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// `None`: no account.
+    pub account: Option<AccountId>,
+    pub admin_email: Option<String>,
+    pub scim_token: Option<Secret>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Audit {
+    pub keep: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A checked `tracing_subscriber::EnvFilter` directive.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    Human,
+    Json,
+}
+
+impl LogFormat {
+    pub const WORDS: &'static [(&'static str, LogFormat)] =
+        &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+}
+
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// Hosts from which the console may show profile pictures.
+    pub photo_hosts: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reminders_are_due_at_sevenths_of_the_lifetime_unless_listed() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(RemindAfter::Sevenths.spans(7 * day), [day, 3 * day, 5 * day]);
+        assert_eq!(RemindAfter::Spans(vec![day, 7 * day]).spans(7 * day), [day]);
+    }
+}

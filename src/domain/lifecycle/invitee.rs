@@ -1,0 +1,107 @@
+//! The rows of the invitee: what the person behind the link may do.
+
+use super::moves::{Step, live};
+use super::{Mail, Note, Outcome, Refusal};
+use crate::domain::time::Timestamp;
+use crate::domain::token::{Channel, Generation};
+use crate::domain::user::{ACCOUNT_ADMIN, Lapse, State, User};
+
+/// Which page a link opens. Opening it changes nothing: mail scanners follow links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkView {
+    Accept,
+    Superseded,
+    Expired,
+    AlreadyAccepted,
+    /// The generic page, also for what was never sent.
+    Unknown,
+}
+
+/// Row "GET/HEAD link".
+pub fn view_link(user: &User, generation: Generation, now: Timestamp) -> LinkView {
+    match live(user, generation, now) {
+        Ok(()) => LinkView::Accept,
+        Err(Refusal::Superseded) => LinkView::Superseded,
+        Err(Refusal::Expired) => LinkView::Expired,
+        Err(Refusal::AlreadyAccepted) => LinkView::AlreadyAccepted,
+        Err(_) => LinkView::Unknown,
+    }
+}
+
+/// Row "accept".
+pub(super) fn accepted(mut step: Step<'_>, generation: Generation, channel: Channel) -> Result<Outcome, Refusal> {
+    step.live(generation)?;
+    if step.state() == State::RL && step.user.account_role == ACCOUNT_ADMIN {
+        // Frozen assignments live again, but nobody becomes Account Admin by an old one.
+        step.user.account_role = step.policy.default_account_role.clone();
+    }
+    step.activate(Some(generation));
+    match channel {
+        Channel::Mail | Channel::Console => step.user.link_only = false,
+        Channel::Link => {
+            step.user.link_only = true;
+            if step.user.sign_in_address.is_some() {
+                step.mail(Mail::LinkUsedNotice);
+            }
+        }
+    }
+    step.done()
+}
+
+/// Row "OpenID Connect sign-in": a verified address is as good as an acceptance for people a provider manages.
+pub(super) fn signed_in(mut step: Step<'_>) -> Result<Outcome, Refusal> {
+    match step.state() {
+        State::PL | State::PX | State::RL if step.user.is_managed() => {
+            step.activate(None);
+            step.done()
+        }
+        State::A => step.unchanged(),
+        State::N | State::PL | State::PX | State::RL | State::I | State::T => Err(Refusal::SignInRefused),
+    }
+}
+
+/// A mailed code was entered: what a copied link left open is proven now.
+pub(super) fn mailbox_proven(mut step: Step<'_>) -> Result<Outcome, Refusal> {
+    if step.state() == State::A {
+        step.user.link_only = false;
+    }
+    step.done()
+}
+
+/// The second half of "sign_in_address would change" for an Active user: it moves, and the sessions end.
+pub(super) fn address_confirmed(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
+    let waiting = step.user.unconfirmed_address.take();
+    let (State::A, Some(waiting)) = (step.state(), waiting.filter(|it| it.minted.generation == generation)) else {
+        return Err(Refusal::UnknownInvitation);
+    };
+    step.user.sign_in_address = Some(waiting.address);
+    step.user.undeliverable = false;
+    step.user.link_only = false;
+    step.end_sessions();
+    step.done()
+}
+
+/// Row "decline".
+pub(super) fn declined(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
+    step.live(generation)?;
+    match step.state() {
+        State::RL => step.deactivate(None),
+        State::PL => step.lapse(Lapse::Declined),
+        State::N | State::PX | State::A | State::I | State::T => return Err(Refusal::UnknownInvitation),
+    }
+    step.note(Note::Declined);
+    step.done()
+}
+
+/// Row "new link requested". The page says the same to everybody, so a refusal here is for the log only.
+pub(super) fn new_link_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
+    let expired = step.before.invitation().and_then(|invitation| invitation.lapse()) == Some(Lapse::Expired);
+    if expired {
+        step.require_seats()?;
+        step.count_resend()?;
+        let origin = step.origin();
+        step.invite(origin);
+        step.restart_renewals();
+    }
+    step.done()
+}

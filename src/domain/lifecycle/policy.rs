@@ -1,0 +1,85 @@
+//! What an account has set and what the store says at the moment of a transition.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::ResourceId;
+use crate::domain::time::Timestamp;
+use crate::domain::user::Minted;
+
+/// What provisioning does with a new or returning user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admit {
+    /// Pending, and a link is mailed.
+    Invite,
+    /// Active at once, and told so by a mail without a token.
+    Notify,
+    /// Active at once, without a mail.
+    Silent,
+}
+
+/// Why an invitation must wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Until the day the person starts.
+    Until(Timestamp),
+    /// Until an admin decides: first-sync hold, or a token made for tests.
+    ForDecision,
+}
+
+/// The rules and facts that one transition goes by. Gathered for this one user and this one event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Already resolved for the user's e-mail domain.
+    pub admit: Admit,
+    /// Whether an invitation of this user must wait now.
+    pub hold: Option<Hold>,
+    /// How long an invitation lives.
+    pub ttl: Duration,
+    pub max_renewals: u32,
+    /// When to remind, counted from the minting of the link; empty: at 1/7, 3/7 and 5/7 of the lifetime.
+    pub remind_after: Vec<Duration>,
+    /// The next generation, should one be needed; drawn by the caller, since the transition draws nothing.
+    pub mint: Minted,
+    /// The licenses of which a seat can be had now; floating ones always.
+    pub free_licenses: Vec<ResourceId>,
+    /// G1: this user is the only effective Account Admin.
+    pub is_last_admin: bool,
+    /// G4: a quota of the inviter or the account is used up for this long.
+    pub throttled: Option<Duration>,
+    /// G9: this client may take away no more access for this long.
+    pub braked: Option<Duration>,
+    /// The role of people whom nobody gave another.
+    pub default_account_role: String,
+    /// How long a lapsed invitation of an unmanaged person is kept Pending.
+    pub lapsed_retention: Duration,
+    /// How long a tombstone is kept.
+    pub tombstone_retention: Duration,
+}
+
+impl Policy {
+    /// G4: between two resends to one person.
+    pub const RESEND_COOLDOWN: Duration = Duration::from_secs(5 * 60);
+    /// G4: in 24 hours to one person.
+    pub const RESENDS_A_DAY: usize = 5;
+    pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    /// No reminder in the last hours of an invitation.
+    pub const LAST_REMINDER: Duration = Duration::from_secs(12 * 60 * 60);
+    /// How much later than minted an invitation may expire because its first mail went out late.
+    pub const REANCHOR: Duration = Duration::from_secs(24 * 60 * 60);
+    /// Within this time the link of an acceptance shows "already accepted".
+    pub const REPEAT_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+    /// The spans after minting at which to remind.
+    pub fn reminders(&self) -> Vec<Duration> {
+        if self.remind_after.is_empty() {
+            [1, 3, 5].into_iter().map(|sevenths| self.ttl * sevenths / 7).collect()
+        } else {
+            let mut spans = self.remind_after.clone();
+            spans.sort_unstable();
+            spans
+        }
+    }
+}
