@@ -142,7 +142,10 @@ impl Smtp {
                 Ok(()) => return hand_over(session, connection, message.envelope(), &content).await,
                 // The relay had dropped the connection while it lay idle. Nothing was sent: begin afresh, once.
                 Err(Trouble::Smtp(error)) if gone(&error) => {}
-                Err(trouble) => return Err(trouble.at(Phase::Sender)),
+                Err(trouble) => {
+                    session.connection = Some(connection);
+                    return Err(trouble.at(Phase::Sender));
+                }
             }
         }
         session.phase = Phase::Connect;
