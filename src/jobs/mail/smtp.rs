@@ -93,7 +93,7 @@ impl Smtp {
         self.within_limit(async |session| self.deliver(session, message).await).await
     }
 
-    /// Connects, signs in and says goodbye.
+    /// Connects, signs in and asks for a sign of life (NOOP).
     pub async fn check(&self) -> Result<String, SendFailure> {
         self.within_limit(async |session| {
             let connection = self.connect(&mut session.phase).await?;
