@@ -27,7 +27,7 @@ mod refusal;
 mod timer;
 
 pub use invitee::{LinkView, view_link};
-pub use policy::{Admit, Hold as PolicyHold, Policy};
+pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
 pub use timer::{Due, next_due};
