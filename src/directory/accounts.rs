@@ -228,7 +228,7 @@ impl Directory {
         admit: Option<Admit>,
     ) -> Result<Account, Error> {
         let space = Space::Account(id.clone());
-        self.retrying(async || {
+        retrying!(self, {
             let now = self.store.now();
             let document = self.store.get(&space, &[keys::settings()]).await?.pop().flatten();
             let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
@@ -243,7 +243,6 @@ impl Directory {
             batch.writes.push(put_account(&account, document.revision + 1, document.created));
             Ok(self.committed(&space, &batch).await?.then_some(account))
         })
-        .await
     }
 
     /// Deletes an account with everything in it: first the settings, so that no request gets in any more, then the

@@ -99,11 +99,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such account.
-    pub async fn create_token(
-        &self,
-        account: &AccountId,
-        new: NewToken,
-    ) -> Result<(Token, ProvisioningToken), Error> {
+    pub async fn create_token(&self, account: &AccountId, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
         let secret = ProvisioningToken::from_random(entropy::secret());
         let token = self.store_token(account, new, &secret).await?;
         Ok((token, secret))
@@ -177,8 +173,7 @@ impl Directory {
         let space = Space::Account(account.clone());
         let entries =
             self.store.range(&space, &Index::new(keys::TOKENS), &Bounds::All, &Page::first(MAX_TOKENS)).await?;
-        let wanted: Vec<_> =
-            entries.iter().map(|entry| DocumentKey::new(keys::TOKEN, &entry.id)).collect();
+        let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::TOKEN, &entry.id)).collect();
         let documents = self.store.get(&space, &wanted).await?;
         documents.iter().flatten().map(|document| read_token(&document.body)).collect()
     }
@@ -189,7 +184,7 @@ impl Directory {
     /// [`Error::NotFound`] when the account has no such token.
     pub async fn revoke_token(&self, account: &AccountId, id: TokenId) -> Result<Token, Error> {
         let space = Space::Account(account.clone());
-        self.retrying(async || {
+        retrying!(self, {
             let now = self.store.now();
             let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
             let document = document.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
@@ -203,7 +198,6 @@ impl Directory {
             batch.writes.push(put_token(&token, document.revision + 1, document.created));
             Ok(self.committed(&space, &batch).await?.then_some(token))
         })
-        .await
     }
 
     /// A second token of the same client with the same rights. The first lives on, so that both overlap until it is
@@ -219,8 +213,7 @@ impl Directory {
     ) -> Result<(Token, ProvisioningToken), Error> {
         let old = self.list_tokens(account).await?.into_iter().find(|token| token.id == id);
         let old = old.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
-        let new =
-            NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires };
+        let new = NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires };
         self.create_token(account, new).await
     }
 }
