@@ -100,6 +100,9 @@ impl Edit<'_, '_> {
             return Ok(());
         };
         let mut whole = take_object(holder, &self.attribute.name);
+        if op == Op::Replace && !self.coercion.profile.tolerates(Tolerance::ReplaceMerges) {
+            whole.clear();
+        }
         self.merge(&mut whole, value)?;
         put_object(holder, &self.attribute.name, whole);
         Ok(())
@@ -157,7 +160,7 @@ impl Edit<'_, '_> {
         value: Option<Value>,
         items: &mut Vec<Value>,
     ) -> Result<(), ScimError> {
-        let mut matches = self.matching(filter, items);
+        let mut matches = self.matching(filter, items)?;
         let value = value.filter(|value| op != Op::Remove && !self.clears(value));
         let Some(value) = value else {
             return match op {
@@ -166,7 +169,7 @@ impl Edit<'_, '_> {
             };
         };
         if matches.is_empty() {
-            let mut made = self.from_selector(op, filter)?;
+            let mut made = self.begin_from(op, filter)?;
             if self.attribute.is_complex() {
                 self.merge(&mut made, value)?;
                 items.push(Value::Object(made));
@@ -204,7 +207,7 @@ impl Edit<'_, '_> {
     ) -> Result<(), ScimError> {
         let value = self.sub_value(op, sub, value)?;
         let mut matches = match filter {
-            Some(filter) => self.matching(filter, items),
+            Some(filter) => self.matching(filter, items)?,
             None => (0..items.len()).collect(),
         };
         if matches.is_empty() {
@@ -212,7 +215,7 @@ impl Edit<'_, '_> {
                 return if filter.is_some() { self.nothing_matched() } else { Ok(()) };
             }
             let made = match filter {
-                Some(filter) => self.from_selector(op, filter)?,
+                Some(filter) => self.begin_from(op, filter)?,
                 None => Map::new(),
             };
             items.push(Value::Object(made));
@@ -293,9 +296,13 @@ impl Edit<'_, '_> {
         put(whole, &sub.name, value);
     }
 
-    fn matching(&self, filter: &Filter, items: &[Value]) -> Vec<usize> {
+    fn matching(&self, filter: &Filter, items: &[Value]) -> Result<Vec<usize>, ScimError> {
         let matches = items.iter().enumerate().filter(|(_, item)| filter.matches_value(self.attribute, item));
-        matches.map(|(at, _)| at).collect()
+        let matches: Vec<usize> = matches.map(|(at, _)| at).collect();
+        if matches.len() > 1 && !self.coercion.profile.tolerates(Tolerance::SeveralMatches) {
+            return Err(ScimError::invalid_filter(format!("`{}[{filter}]` selects several values", self.label)));
+        }
+        Ok(matches)
     }
 
     /// A removal that had nothing to remove.
@@ -370,7 +377,7 @@ impl Edit<'_, '_> {
     }
 
     /// The beginning of a value that nothing matched, from the filter's `eq` terms: `{"type": "work"}`.
-    fn from_selector(&mut self, op: Op, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
+    fn begin_from(&mut self, op: Op, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
         let tolerance = match op {
             Op::Add | Op::Remove => Tolerance::AddCreatesElement,
             Op::Replace => Tolerance::ReplaceCreatesElement,

@@ -238,7 +238,7 @@ fn every_refusal_has_its_keyword() {
         (json!({"op": "add", "path": "groups", "value": [{"value": "x"}]}), ScimType::Mutability),
         (json!({"op": "remove", "path": "groups[value eq \"x\"]"}), ScimType::Mutability),
         (json!({"op": "replace", "path": format!("{USHERD}:status"), "value": "Active"}), ScimType::Mutability),
-        (json!({"op": "remove", "path": USHERD}), ScimType::Mutability),
+        (json!({"op": "remove", "path": USER_URN}), ScimType::Mutability),
         (json!({"op": "remove", "path": "schemas"}), ScimType::Mutability),
         (
             json!({"op": "replace", "path": format!("{ENTERPRISE}:manager.displayName"), "value": "x"}),
@@ -487,6 +487,31 @@ fn core_attributes_are_reached_by_their_urn_and_extensions_by_a_nested_object() 
     assert_eq!(patched.named, BTreeSet::from([format!("{USHERD}:accountRole"), format!("{ENTERPRISE}:division")]));
     let patched = strict(json!({"op": "replace", "path": ENTERPRISE, "value": {"division": "E"}}));
     assert_eq!(patched.attributes[ENTERPRISE]["division"], "E");
+}
+
+#[test]
+fn removing_the_usherd_extension_leaves_its_read_only_attributes_or_is_refused() {
+    let mut current = full_user();
+    current.insert(USHERD.into(), json!({"status": "Active", "accountRole": "User"}));
+    let remove = body(json!([{"op": "remove", "path": USHERD}]));
+    let patched = try_patch("User", &Profile::LENIENT, &current, remove.clone()).expect("tolerated");
+    assert_eq!(patched.attributes[USHERD], json!({"status": "Active"}));
+    assert_eq!(patched.named, BTreeSet::from([format!("{USHERD}:accountRole")]));
+    let refused = try_patch("User", &Profile::RFC_STRICT, &current, remove).expect_err("has readOnly attributes");
+    assert_eq!(refused.scim_type, Some(ScimType::Mutability));
+}
+
+#[test]
+fn the_interoperability_profile_replaces_complex_values_and_selects_one_value() {
+    let interop = |operation: Value| patch_user(&Profile::INTEROP, operation);
+    let replaced = interop(json!({"op": "replace", "path": "name", "value": {"familyName": "Smith"}})).expect("good");
+    assert_eq!(replaced.attributes["name"], json!({"familyName": "Smith"}));
+    let several = json!({"op": "replace", "path": "addresses[locality eq \"Hollywood\"].country", "value": "US"});
+    assert_eq!(interop(several), Err(ScimType::InvalidFilter));
+    let whole = json!({"op": "replace", "path": "emails[type eq \"work\"]", "value": {"value": "x"}});
+    assert_eq!(interop(whole), Err(ScimType::InvalidPath));
+    let member = json!([{"op": "remove", "path": "members[value eq \"a\"]"}]);
+    assert_eq!(group(&Profile::INTEROP, member), [MemberChange::Remove(vec!["a".into()])]);
 }
 
 #[test]
