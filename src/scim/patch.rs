@@ -3,6 +3,7 @@
 mod edit;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeSet;
 

@@ -365,7 +365,9 @@ proptest! {
                 let Ok(received) = read(&table, kind, &profile, body.clone(), Purpose::Create) else { continue };
                 let mut again = received.attributes.clone();
                 again.insert("schemas".into(), json!(schemas_of(kind, &received.attributes)));
-                let again = read(&table, kind, &profile, Value::Object(again), Purpose::Create).expect("what was read");
+                // A text that looks like JSON is unpacked when a client sends it, which a second reading is not.
+                let reader = profile.with(Tolerance::JsonInString, false);
+                let again = read(&table, kind, &reader, Value::Object(again), Purpose::Create).expect("what was read");
                 prop_assert_eq!(again.attributes, received.attributes);
             }
         }
