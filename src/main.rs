@@ -45,7 +45,8 @@ fn end(message: &str, code: u8) -> ExitCode {
 
 fn configure(cli: &Cli) -> Result<Settings, usherd::config::Mistakes> {
     #[expect(clippy::disallowed_methods, reason = "the environment is read here, once")]
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let loaded = Configuration::load(cli.config.as_deref(), environment)?;
     // A second start in one process does not happen, and the first logger is as good.
     telemetry::init(&loaded.settings.telemetry_settings(), std::io::stderr().is_terminal()).ok();

@@ -32,7 +32,8 @@ pub async fn bootstrap(directory: &Directory, settings: &Settings, mails: String
     let Some(account) = &settings.bootstrap.account else { return Ok(None) };
     let made = directory.ensure_account(account, account.as_str()).await?;
     let client = ClientName::parse(FIRST_CLIENT).map_err(|error| Error::Internal(error.to_string()))?;
-    let new = NewToken { client, scopes: Scopes::bootstrap(), profile: "lenient".to_owned(), test: false, expires: None };
+    let new =
+        NewToken { client, scopes: Scopes::bootstrap(), profile: "lenient".to_owned(), test: false, expires: None };
 
     let configured = settings.bootstrap.scim_token.as_ref();
     let mut token = None;

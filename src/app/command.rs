@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::open::{Opened, StartError, open_on};
 use super::socket::{Held, ask_daemon};
 use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
-use crate::config::{PublicUrl, Settings};
+use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, initialise};
 use crate::directory::tokens::{NewToken, Token};
 use crate::directory::{Directory, Error, entropy};
@@ -49,7 +49,6 @@ pub(super) struct Tools<'a> {
     pub settings: &'a Settings,
     pub directory: &'a Arc<Directory>,
     pub mailer: &'a Arc<Mailer>,
-    pub public_url: &'a PublicUrl,
 }
 
 /// Carries out a command. When a daemon on this machine holds the embedded store, it does it.
@@ -74,12 +73,13 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
     }
     let public_url = settings.http.public_url_at(settings.http.listen);
     let stop = CancellationToken::new();
-    let opening = open_on(store, settings, public_url.as_str(), &public_url.host(), &stop);
+    let public_host = public_url.host();
+    let opening = open_on(store, settings, public_url.as_str(), &public_host, &stop);
     let opened = tokio::time::timeout(PATIENCE, opening)
         .await
         .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
     let Opened { directory, mailer, .. } = &opened;
-    run(&Tools { settings, directory, mailer, public_url: &public_url }, command).await
+    run(&Tools { settings, directory, mailer }, command).await
 }
 
 /// How long a command waits for a store that is not there.
@@ -113,7 +113,8 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
         AccountCommand::Create { id, name, admin_email } => {
             let admin = address(admin_email)?;
             let link = directory.create_account(id, name, &admin).await?;
-            let words = format!("Account {id} is made. Its first admin comes in by this link, with the address {admin}:");
+            let words =
+                format!("Account {id} is made. Its first admin comes in by this link, with the address {admin}:");
             Ok(Output { result: link, words })
         }
         AccountCommand::List => {
@@ -136,7 +137,9 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
         AccountCommand::Set { id, name, admit } => {
-            let account = directory.set_account(id, name.as_deref(), *admit).await?;
+            let account = directory
+                .set_account(id, name.as_deref(), serde_json::from_value(json!(admit)).unwrap_or(None))
+                .await?;
             Ok(said(format!("Account {id} ({}) is changed.", account.name)))
         }
         AccountCommand::Delete { id, .. } => {
@@ -152,8 +155,8 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
         TokenCommand::Create { account, name, scopes, expires, profile, test } => {
             let new = NewToken {
                 client: ClientName::parse(name).map_err(|error| CommandError::Failed(error.to_string()))?,
-                scopes: scopes_of(scopes),
-                profile: profile.to_string(),
+                scopes: scopes_of(&serde_json::from_value::<Vec<Scope>>(json!(scopes)).unwrap_or_default()),
+                profile: json!(profile).as_str().unwrap_or_default().to_owned(),
                 test: *test,
                 expires: *expires,
             };
@@ -225,7 +228,9 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
     let granted = tools.directory.grant_admin(account, user).await?;
     let name = granted.record.user.user_name.as_str();
     Ok(match granted.link {
-        Some(link) => Output { result: link, words: format!("{name} becomes Account Admin by accepting at this link:") },
+        Some(link) => {
+            Output { result: link, words: format!("{name} becomes Account Admin by accepting at this link:") }
+        }
         None => said(format!("{name} is Account Admin now.")),
     })
 }
@@ -263,9 +268,8 @@ async fn test_mail(tools: &Tools<'_>, to: &str, locale: Option<&str>) -> Result<
         now,
     };
     let addressee = Addressee { address: address.as_str(), name: None, id: entropy::outbox_id(now), date: now };
-    let failed = |failure: mail::SendFailure| {
-        CommandError::Failed(format!("the mail was not accepted: {}", failure.text()))
-    };
+    let failed =
+        |failure: mail::SendFailure| CommandError::Failed(format!("the mail was not accepted: {}", failure.text()));
     let message = tools.mailer.compose(&mail::Mail::Test, &context, &addressee).map_err(failed)?;
     let accepted = tools.mailer.transport().send(&message).await.map_err(failed)?;
     Ok(said(format!("The mail to {address} was accepted: {}", accepted.reply)))
@@ -292,9 +296,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
-        JobName::Reconcile | JobName::Digest => {
-            Err(CommandError::Failed(format!("this version has no job {job} yet")))
-        }
+        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
 }
 

@@ -88,9 +88,7 @@ impl Daemon {
         let ops_settings = ServeSettings { max_connections: 100, ..settings.serve_settings(None) };
         let ops_server = {
             let (shutdown, tracker, metrics) = (shutdown.clone(), tracker.clone(), Arc::clone(&metrics));
-            async move {
-                serve(listeners.ops, probes, &ops_settings, shutdown.soft, shutdown.hard, tracker, metrics).await
-            }
+            async move { serve(listeners.ops, probes, &ops_settings, shutdown.soft, shutdown.hard, tracker, metrics).await }
         };
         let ops_task = tracker.spawn(ops_server);
         spawn_beat(&tracker, &watchdog, &shutdown);
@@ -139,7 +137,6 @@ impl Daemon {
                 settings: settings.clone(),
                 directory: Arc::clone(&directory),
                 mailer: Arc::clone(&mailer),
-                public_url: public_url.clone(),
             };
             socket::listen(commands, &tracker, shutdown.soft.clone())
                 .map_err(|error| StartError::Other(format!("the command socket: {error}")))?;
@@ -147,10 +144,11 @@ impl Daemon {
         readiness.started();
         tracing::info!(url = public_url.as_str(), "usherd serves");
 
+        let serve_settings = settings.serve_settings(tls);
         let serving = serve(
             listeners.public,
             public,
-            &settings.serve_settings(tls),
+            &serve_settings,
             shutdown.soft.clone(),
             shutdown.hard.clone(),
             tracker.clone(),
@@ -199,7 +197,7 @@ fn spawn_beat(tracker: &TaskTracker, watchdog: &Arc<Watchdog>, shutdown: &Shutdo
 fn keep_ready(tracker: &TaskTracker, readiness: &Arc<Readiness>, store: &Store, shutdown: &Shutdown) {
     let (readiness, store, stop) = (Arc::clone(readiness), store.clone(), shutdown.soft.clone());
     tracker.spawn(async move {
-        let check = async || store.check().await.map_err(|error| error.to_string());
+        let check = || async { store.check().await.map_err(|error| error.to_string()) };
         readiness.keep_checking(check, stop).await;
     });
 }
@@ -229,7 +227,7 @@ fn edge_settings(
 ) -> Result<EdgeSettings, StartError> {
     let bound = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
     let https = public_url.is_https();
-    let hosts = Hosts::new(&public_url.authority(), https, &settings.http.extra_hosts, bound)
+    let hosts = Hosts::new(authority(public_url), https, &settings.http.extra_hosts, bound)
         .map_err(|error| StartError::Other(error.to_string()))?;
     let table = settings.bounds_table();
     let bounds: ChooseBounds = Arc::new(move |method: &Method, uri| table.choose(method, uri));
@@ -240,6 +238,12 @@ fn edge_settings(
         bounds,
         render: router::refuse,
     })
+}
+
+/// Host and port of a URL, as a browser sends them.
+fn authority(url: &PublicUrl) -> &str {
+    let text = url.as_str();
+    text.split_once("://").map_or(text, |(_, rest)| rest).split('/').next().unwrap_or_default()
 }
 
 fn mails_go_to(settings: &Settings) -> String {

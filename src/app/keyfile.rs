@@ -59,7 +59,8 @@ fn make(path: &Path, data: &Path, text: &str) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Make { path: path.to_owned(), source };
     fs::create_dir_all(data).map_err(failed)?;
     let draft = data.join(format!(".{FILE}.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft).map_err(failed)?;

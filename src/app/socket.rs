@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::command::{self, Output, Tools};
 use crate::cli::Command;
-use crate::config::{PublicUrl, Settings};
+use crate::config::Settings;
 use crate::directory::Directory;
 use crate::jobs::mail::Mailer;
 
@@ -30,7 +30,6 @@ pub(super) struct Commands {
     pub settings: Settings,
     pub directory: Arc<Directory>,
     pub mailer: Arc<Mailer>,
-    pub public_url: PublicUrl,
 }
 
 /// How a command went, as it crosses the socket.
@@ -89,18 +88,16 @@ async fn answer(commands: &Commands, stream: UnixStream) -> io::Result<()> {
     BufReader::new(reading.take(MAX_COMMAND_BYTES)).read_line(&mut line).await?;
     let answer = match serde_json::from_str::<Command>(&line) {
         Ok(asked) => {
-            let tools = Tools {
-                settings: &commands.settings,
-                directory: &commands.directory,
-                mailer: &commands.mailer,
-                public_url: &commands.public_url,
-            };
+            let tools =
+                Tools { settings: &commands.settings, directory: &commands.directory, mailer: &commands.mailer };
             match command::run(&tools, &asked).await {
                 Ok(output) => Answer::Done(output),
                 Err(error) => Answer::Failed(error.to_string()),
             }
         }
-        Err(error) => Answer::Failed(format!("the daemon does not know this command ({error}); is it another version?")),
+        Err(error) => {
+            Answer::Failed(format!("the daemon does not know this command ({error}); is it another version?"))
+        }
     };
     let mut reply = serde_json::to_vec(&answer).map_err(io::Error::other)?;
     reply.push(b'\n');

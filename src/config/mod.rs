@@ -6,6 +6,7 @@
 //! together, `values` how a value is written.
 
 mod checks;
+mod compose;
 mod endpoints;
 mod layers;
 mod mistakes;

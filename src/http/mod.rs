@@ -14,6 +14,7 @@
 //! Layers that refuse a request know nothing of SCIM or HTML: they hand a [`refusal::Refusal`] to one renderer.
 
 pub mod api;
+pub mod bounds;
 pub mod client_address;
 pub mod edge;
 pub mod guard;

@@ -19,8 +19,7 @@ impl Store {
         let dump = self.dump(space).await?;
         for chunk in removals(dump).chunks(AT_ONCE) {
             // Removals alone can be repeated as they are, so the batch needs no identity of its own.
-            let batch =
-                Batch { commit: CommitId::from_uuid(Uuid::nil()), checks: Vec::new(), writes: chunk.to_vec() };
+            let batch = Batch { commit: CommitId::from_uuid(Uuid::nil()), checks: Vec::new(), writes: chunk.to_vec() };
             self.commit(space, &batch).await?;
         }
         self.trim_events(space, now).await
@@ -30,10 +29,8 @@ impl Store {
 fn removals(dump: Dump) -> Vec<Write> {
     let key = |kind: &str, id: &str| DocumentKey::new(intern(kind), id);
     let documents = dump.documents.iter().map(|((kind, id), _): (_, &Document)| Write::Delete { key: key(kind, id) });
-    let uniques = dump
-        .unique
-        .keys()
-        .map(|(unique, owned)| Write::UniqueClear { unique: intern(unique), key: owned.clone() });
+    let uniques =
+        dump.unique.keys().map(|(unique, owned)| Write::UniqueClear { unique: intern(unique), key: owned.clone() });
     let entries = dump.indexes.iter().flat_map(|(index, entries)| {
         let index = Index::new(index);
         entries.iter().map(move |entry| Write::IndexRemove { index: index.clone(), entry: entry.clone() })
