@@ -93,8 +93,15 @@ impl RedisServer {
 
     /// Starts it again on the same port and files.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.directory.path(), &self.options);
+        self.restart_with(&[]);
         assert!(self.wait_until_it_answers());
+    }
+
+    /// As [`Self::restart`], with more options and without waiting.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        let options: Vec<String> =
+            self.options.iter().map(String::as_str).chain(more.iter().copied()).map(str::to_owned).collect();
+        self.child = spawn(self.port, self.directory.path(), &options);
     }
 
     /// Throws its files away, as a lost volume does.
