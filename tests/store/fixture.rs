@@ -166,15 +166,17 @@ pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("it did not happen within twenty seconds");
 }
 
-/// As [`eventually`], for what is asked asynchronously.
+/// As [`eventually`], for what is asked asynchronously and may take its time to answer.
 pub async fn eventually_async<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
-    for _ in 0..2_000 {
-        if let Some(answer) = ask().await {
-            return answer;
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not happen within twenty seconds");
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it did not happen within thirty seconds")
 }
 
 /// A store and what it lives in.

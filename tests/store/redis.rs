@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use usherd::store::{Check, Committed, OpenError, Settings, Store, StoreError, Write};
+use usherd::store::{Bounds, Check, Committed, OpenError, Page, Settings, Store, StoreError, Write};
 
 use crate::fixture::{
     RedisServer, acme, at, batch, entry, eventually_async, free_port, index, put, reason, user, write,
@@ -121,7 +121,8 @@ async fn a_stopped_redis_holds_no_call_beyond_the_deadline() {
         let begun = tokio::time::Instant::now();
         reason(store.commit(&acme(), &create).await);
         reason(store.get(&acme(), &[user("6")]).await);
-        assert!(begun.elapsed() < deadline * 5 / 2, "{:?}", begun.elapsed());
+        // Two calls, and some time for a busy machine.
+        assert!(begun.elapsed() < deadline * 3, "{:?}", begun.elapsed());
     }
     server.signal("-CONT");
     // The outcome of all those tries is unknown; one more finds out, and it happened once.
@@ -293,6 +294,9 @@ async fn a_key_of_another_type_damages_one_batch_and_leaves_nothing_of_it() {
     let Err(StoreError::Damaged(what)) = store.commit(&acme(), &batch).await else { panic!("an index is no string") };
     assert_eq!(what, "usherd:{acme}:index:names holds a value of another type");
     assert_eq!(store.get(&acme(), &[user("7")]).await.unwrap(), [None]);
+    let Err(StoreError::Damaged(_)) = store.range(&acme(), &index(), &Bounds::All, &Page::first(9)).await else {
+        panic!("an index is no string")
+    };
     server.ask("HSET usherd:{acme}:doc:user:7 revision many body x");
     let Err(StoreError::Damaged(_)) = store.get(&acme(), &[user("7")]).await else { panic!("`many` is no revision") };
     write(&store, [put("8", 1, "{}")]).await;
