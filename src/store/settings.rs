@@ -92,9 +92,7 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, InvalidStoreUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidStoreUrl::Scheme)?;
         let topology = match scheme {
-            "redis" | "rediss" | "redis+unix" | "unix" => {
-                Topology::Single(text.into_connection_info().map_err(|_| InvalidStoreUrl::Host)?)
-            }
+            "redis" | "rediss" => Topology::Single(text.into_connection_info().map_err(|_| InvalidStoreUrl::Host)?),
             "redis+sentinel" => sentinel("redis", rest)?,
             "rediss+sentinel" => sentinel("rediss", rest)?,
             "redis+cluster" => cluster("redis", rest)?,
