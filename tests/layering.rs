@@ -34,8 +34,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "directory", may_import: &["domain", "scim", "store", "metrics"], must_not_name: BACKENDS },
     Layer { name: "jobs", may_import: &["domain", "scim", "store", "directory", "metrics"], must_not_name: BACKENDS },
     Layer { name: "http", may_import: &["domain", "scim", "store", "directory", "metrics"], must_not_name: BACKENDS },
-    // Counters are counted everywhere behind the pure layers, and know nothing themselves.
-    Layer { name: "metrics", may_import: &[], must_not_name: BACKENDS },
+    // Counters only: whoever does a thing counts it, so every layer with I/O sees them.
+    Layer { name: "metrics", may_import: &[], must_not_name: IO },
     Layer { name: "telemetry", may_import: &[], must_not_name: BACKENDS },
     Layer {
         name: "config",

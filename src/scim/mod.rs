@@ -8,6 +8,10 @@
 //! | [`schema`], [`name`], [`table`], [`extension`] | which attributes exist, and of what kind are they? |
 //! | [`profile`] | which deviations of a client are tolerated? |
 //! | [`resource`], [`coerce`], [`value`] | what does this POST or PUT body say? |
+//! | [`path`], [`patch`], [`members`] | what does this PATCH change? |
+//! | [`filter`], [`sort`], [`list`] | which resources, in which order, on which page? |
+//! | [`projection`] | which attributes go out? |
+//! | [`discovery`] | what does this server offer? |
 //! | [`error`] | what does the client read when it went wrong? |
 //!
 //! A document is a `serde_json` map with canonical attribute names; attributes of an extension stand under the URN of
@@ -16,15 +20,20 @@
 //! a write to a detached attribute comes out as a list of [`members::MemberChange`].
 
 pub mod coerce;
+pub mod discovery;
 pub mod error;
 pub mod extension;
 pub mod filter;
+pub mod list;
 pub mod members;
 pub mod name;
+pub mod patch;
 pub mod path;
 pub mod profile;
+pub mod projection;
 pub mod resource;
 pub mod schema;
+pub mod sort;
 pub mod table;
 pub mod value;
 
@@ -33,5 +42,6 @@ pub use filter::Filter;
 pub use members::{Member, MemberChange};
 pub use name::AttrPath;
 pub use profile::{Profile, Tolerance};
+pub use projection::Projection;
 pub use resource::schemas_of;
 pub use schema::{Attribute, ResourceType, Schema, SchemaTable};

@@ -18,7 +18,7 @@ pub enum Scalar<'v> {
     /// Folded, unless the attribute is case-exact.
     Text(Cow<'v, str>),
     /// Base64 with its padding stripped; has no order (RFC 7644 Table 3).
-    Binary(&'v str),
+    Binary(Cow<'v, str>),
 }
 
 impl<'v> Scalar<'v> {
@@ -46,7 +46,7 @@ impl<'v> Scalar<'v> {
                 _ => value.as_f64().map(Scalar::Decimal),
             },
             Type::DateTime => instant(value.as_str()?).or_else(|| midnight(value.as_str()?)).map(Scalar::Instant),
-            Type::Binary => Some(Scalar::Binary(value.as_str()?.trim_end_matches('='))),
+            Type::Binary => Some(Scalar::Binary(Cow::Borrowed(value.as_str()?.trim_end_matches('=')))),
             Type::Complex => None,
         }
     }
@@ -71,11 +71,22 @@ impl<'v> Scalar<'v> {
         }
     }
 
+    /// The same value without the document that it came from.
+    pub fn into_owned(self) -> Scalar<'static> {
+        match self {
+            Scalar::Flag(flag) => Scalar::Flag(flag),
+            Scalar::Integer(number) => Scalar::Integer(number),
+            Scalar::Decimal(number) => Scalar::Decimal(number),
+            Scalar::Instant(instant) => Scalar::Instant(instant),
+            Scalar::Text(text) => Scalar::Text(Cow::Owned(text.into_owned())),
+            Scalar::Binary(text) => Scalar::Binary(Cow::Owned(text.into_owned())),
+        }
+    }
+
     /// The text for `co`, `sw` and `ew`; `None` where these mean nothing.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Scalar::Text(text) => Some(text),
-            Scalar::Binary(text) => Some(text),
+            Scalar::Text(text) | Scalar::Binary(text) => Some(text),
             Scalar::Flag(_) | Scalar::Integer(_) | Scalar::Decimal(_) | Scalar::Instant(_) => None,
         }
     }

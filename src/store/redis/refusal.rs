@@ -48,9 +48,11 @@ impl Failure {
         }
     }
 
-    /// The codes that redis-rs does not know by name.
+    /// The codes that redis-rs does not know by name. Of a pipeline the first error counts.
     fn by_code(error: &RedisError) -> Self {
-        let reason = match error.code() {
+        let errors = error.clone().into_server_errors();
+        let code = errors.as_deref().and_then(|errors| errors.first()).map(|(_, error)| error.code());
+        let reason = match code {
             Some("WRONGTYPE") => return Failure::Damaged("a key holds a value of another type".to_owned()),
             Some("OOM") => {
                 "the memory of Redis is full (maxmemory): raise `maxmemory`, or free memory; nothing was written"
