@@ -23,6 +23,8 @@ pub mod ops;
 pub mod pages;
 pub mod refusal;
 pub mod request_id;
+pub mod scim;
 pub mod serve;
+pub mod service;
 pub mod tls;
 pub mod transport;
