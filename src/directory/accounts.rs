@@ -228,7 +228,7 @@ impl Directory {
         admit: Option<Admit>,
     ) -> Result<Account, Error> {
         let space = Space::Account(id.clone());
-        self.retrying(async || {
+        retrying!(self, {
             let now = self.store.now();
             let document = self.store.get(&space, &[keys::settings()]).await?.pop().flatten();
             let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
@@ -243,7 +243,6 @@ impl Directory {
             batch.writes.push(put_account(&account, document.revision + 1, document.created));
             Ok(self.committed(&space, &batch).await?.then_some(account))
         })
-        .await
     }
 
     /// Deletes an account with everything in it: first the settings, so that no request gets in any more, then the
@@ -260,7 +259,7 @@ impl Directory {
         let mut batch = Batch::new(entropy::commit_id(now));
         batch.writes.push(Write::Delete { key: keys::settings() });
         self.committed(&space, &batch).await?;
-        // WIPE
+        self.store.wipe(&space).await?;
         let mut registry = Batch::new(entropy::commit_id(now));
         let entry = Entry { key: id.to_string(), id: id.to_string() };
         registry.writes.push(Write::IndexRemove { index: Index::new(keys::ACCOUNTS), entry });

@@ -75,7 +75,12 @@ impl Directory {
             record.user.licenses.iter().chain(&after.user.licenses).map(|assigned| assigned.license).collect();
         let seats = self.seats(context, &licenses).await?;
         let is_last_admin = record.user.is_effective_admin()
-            && self.store.counters(&context.space, &[keys::ADMIN_COUNT]).await?.first().is_some_and(|admins| *admins <= 1);
+            && self
+                .store
+                .counters(&context.space, &[keys::ADMIN_COUNT])
+                .await?
+                .first()
+                .is_some_and(|admins| *admins <= 1);
         let facts = super::account::Facts {
             free_licenses: seats.free.clone(),
             is_last_admin,
@@ -95,8 +100,7 @@ impl Directory {
     }
 
     fn policy(&self, context: &Context, record: &UserRecord, facts: super::account::Facts) -> Policy {
-        let mint =
-            Minted { generation: entropy::generation(), kid: self.keys.current().clone(), at: context.now };
+        let mint = Minted { generation: entropy::generation(), kid: self.keys.current().clone(), at: context.now };
         let address = record.user.sign_in_address.clone().or_else(|| record.address_of_profile());
         context.account.policy(&self.settings, &record.user, address.as_ref(), facts, mint)
     }
@@ -254,9 +258,7 @@ fn recipient(mail: Mail, change: &Change) -> Option<EmailAddress> {
         Mail::Invitation | Mail::Reminder | Mail::Welcome | Mail::LinkUsedNotice => {
             change.after.user.sign_in_address.clone()
         }
-        Mail::ConfirmAddress => {
-            change.after.user.unconfirmed_address.as_ref().map(|waiting| waiting.address.clone())
-        }
+        Mail::ConfirmAddress => change.after.user.unconfirmed_address.as_ref().map(|waiting| waiting.address.clone()),
         Mail::AddressNotice => change.before.user.sign_in_address.clone(),
     }
 }
@@ -271,7 +273,9 @@ pub(super) fn put_letter(batch: &mut Batch, letter: &Letter, revision: u64, now:
         state: Bytes::new(),
     });
     if revision == 1 {
-        batch.writes.push(Write::IndexAdd { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(letter.id) });
+        batch
+            .writes
+            .push(Write::IndexAdd { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(letter.id) });
     }
 }
 

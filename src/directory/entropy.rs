@@ -1,8 +1,8 @@
 //! The one place where the use cases draw random numbers and new ids.
 
 use rand::RngExt;
+use uuid::Builder;
 use uuid::Uuid;
-use uuid::{Builder};
 
 use crate::domain::ids::{CommitId, OutboxId, ResourceId, TokenId};
 use crate::domain::time::Timestamp;

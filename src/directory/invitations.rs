@@ -85,7 +85,8 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
-        self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name)).await
+        self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name))
+            .await
     }
 
     /// Invites a person by address; the userName of a new one is the address.
@@ -94,7 +95,7 @@ impl Directory {
     /// The [`Refusal`] of the cell; [`Error::Invalid`] for an unknown role, license or project.
     pub async fn invite(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
-        self.retrying(async || {
+        retrying!(self, {
             let (context, _) = self.open(request, &[]).await?;
             context.require(Scope::Invitations)?;
             let before = match self.find_by_address(&context, &invitee.address, &user_name).await? {
@@ -110,7 +111,6 @@ impl Directory {
             change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
             self.commit_change(&context, change).await
         })
-        .await
     }
 
     /// The user as the invitation wants them; one who exists keeps profile and assignments.
@@ -218,7 +218,7 @@ impl Directory {
     pub async fn accept(&self, text: &str, acceptance: &Acceptance) -> Result<UserRecord, Error> {
         let claims = self.verified(text, Purpose::Invitation)?;
         let request = invitee(&claims, acceptance.request_id.clone());
-        self.retrying(async || {
+        retrying!(self, {
             let (context, before) = self.invited_user(&request, &claims).await?;
             // A stale link is told as such, whatever was typed.
             match view_link(&before.user, claims.generation, context.now) {
@@ -242,7 +242,6 @@ impl Directory {
             change.apply(&event, context.now)?;
             self.commit_change(&context, change).await
         })
-        .await
     }
 
     /// The invitee declines.
@@ -265,6 +264,16 @@ impl Directory {
         self.by_invitee(&claims, request_id, "user.new_link_asked", Event::NewLinkAsked).await
     }
 
+    /// The invitee wants no more reminders.
+    ///
+    /// # Errors
+    /// [`Refusal`] for a stale link.
+    pub async fn mute_reminders(&self, text: &str, request_id: Option<String>) -> Result<UserRecord, Error> {
+        let claims = self.verified(text, Purpose::Invitation)?;
+        let event = Event::RemindersMuted { generation: claims.generation };
+        self.by_invitee(&claims, request_id, "user.reminders_muted", event).await
+    }
+
     /// An Active user confirms a new address by the link that was mailed to it.
     ///
     /// # Errors
@@ -283,20 +292,15 @@ impl Directory {
         event: Event,
     ) -> Result<UserRecord, Error> {
         let request = invitee(claims, request_id);
-        self.retrying(async || {
+        retrying!(self, {
             let (context, before) = self.invited_user(&request, claims).await?;
             let mut change = self.change(&context, what, before.clone(), before).await?;
             change.apply(&event, context.now)?;
             self.commit_change(&context, change).await
         })
-        .await
     }
 
-    async fn invited_user(
-        &self,
-        request: &Request,
-        claims: &InvitationClaims,
-    ) -> Result<(Context, UserRecord), Error> {
+    async fn invited_user(&self, request: &Request, claims: &InvitationClaims) -> Result<(Context, UserRecord), Error> {
         let (context, documents) = self.open(request, &[keys::user(claims.user)]).await?;
         let document = documents.into_iter().next().flatten().ok_or(Refusal::UnknownInvitation)?;
         Ok((context, UserRecord::decode(&document)?))
@@ -318,7 +322,7 @@ impl Directory {
     ) -> Result<UserRecord, Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
-        self.retrying(async || {
+        retrying!(self, {
             let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
             context.require(scope)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
@@ -327,7 +331,6 @@ impl Directory {
             change.apply(&event(&context), context.now)?;
             self.commit_change(&context, change).await
         })
-        .await
     }
 }
 

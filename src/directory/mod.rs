@@ -5,13 +5,29 @@
 //! transition into a batch, so that a change of state, its index entries, its seats, its timer, its mails and its audit
 //! event are always one commit.
 
+/// Runs a block until it gets through: `Ok(None)` means that somebody else wrote first, so that everything is loaded and
+/// decided again. A macro, since an async closure's future is not known to be `Send`.
+macro_rules! retrying {
+    ($directory:expr, $attempt:block) => {{
+        let mut retry = $crate::directory::retry::Retry::within($directory.settings.deadline);
+        loop {
+            let outcome: Result<Option<_>, $crate::directory::Error> = async { $attempt }.await;
+            match outcome {
+                Ok(Some(done)) => break Ok(done),
+                Ok(None) => retry.pause().await?,
+                Err(error) => break Err(error),
+            }
+        }
+    }};
+}
+
 pub mod access;
 pub mod account;
 pub mod accounts;
-mod assignments;
+pub mod assignments;
 pub mod audit;
 mod change;
-mod entropy;
+pub mod entropy;
 pub mod error;
 pub mod invitations;
 pub mod keys;
@@ -19,14 +35,14 @@ pub mod outbox;
 pub mod provision;
 pub mod query;
 pub mod record;
-mod resources;
 pub mod request;
+mod resources;
+mod retry;
 pub mod settings;
 pub mod timers;
 pub mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use account::Account;
 pub use audit::{Actor, Door};
@@ -112,27 +128,6 @@ impl Directory {
         let document = self.store.get(&Space::Account(id.clone()), &[keys::settings()]).await?.pop().flatten();
         let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
         serde_json::from_slice(&document.body).map_err(|error| Error::damaged("account settings", error))
-    }
-
-    /// Runs `attempt` until it gets through: `Ok(None)` means that somebody else wrote first. Waits a little longer
-    /// after each, at random, so that many writers to one document do not meet again.
-    async fn retrying<T>(&self, attempt: impl AsyncFn() -> Result<Option<T>, Error>) -> Result<T, Error> {
-        let deadline = tokio::time::Instant::now() + self.settings.deadline;
-        let mut longest = Duration::from_millis(2);
-        loop {
-            if let Some(done) = attempt().await? {
-                return Ok(done);
-            }
-            let pause = longest.mul_f64(entropy::jitter());
-            if tokio::time::Instant::now() + pause >= deadline {
-                return Err(Error::Unavailable {
-                    reason: "too many writers at once".to_owned(),
-                    retry_after: Duration::from_secs(1),
-                });
-            }
-            tokio::time::sleep(pause).await;
-            longest = (longest * 2).min(Duration::from_millis(100));
-        }
     }
 
     /// Commits; `false` when a check did not hold, so that the caller loads again.

@@ -11,7 +11,7 @@ use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
-use crate::domain::lifecycle::{Event, Refusal};
+use crate::domain::lifecycle::Event;
 use crate::domain::names::UserName;
 use crate::domain::secrets::Scope;
 use crate::domain::user::{Side, State, User};
@@ -58,7 +58,7 @@ impl Directory {
     /// SCIM POST. Brings a deactivated person back under the same id, and adopts one that was invited by hand.
     ///
     /// # Errors
-    /// [`ScimError`] for a bad body, [`Refusal`] by the lifecycle, [`Error::Taken`] by G8.
+    /// [`ScimError`] for a bad body, [`crate::domain::lifecycle::Refusal`] by the lifecycle, [`Error::Taken`] by G8.
     pub async fn create_user(&self, request: &Request, body: Value) -> Result<UserRecord, Error> {
         let (context, _) = self.open(request, &[]).await?;
         context.require(Scope::Users)?;
@@ -67,7 +67,7 @@ impl Directory {
         let wanted = Wanted::of(received.attributes, received.named, &Map::new())?;
         let folded = wanted.user_name.folded().to_owned();
 
-        self.retrying(async || {
+        retrying!(self, {
             let (context, _) = self.open(request, &[]).await?;
             context.require(Scope::Users)?;
             let by = context.provider()?;
@@ -77,12 +77,9 @@ impl Directory {
             };
             let mut after = before.clone();
             after.profile.clone_from(&wanted.profile);
-            self.write(&context, "user.provisioned", before, after, &wanted, |change, now| {
-                change.apply(&Event::Provisioned { active: wanted.active.unwrap_or(true), by: by.clone() }, now)
-            })
-            .await
+            let event = Event::Provisioned { active: wanted.active.unwrap_or(true), by };
+            self.write(&context, "user.provisioned", before, after, &wanted, &event).await
         })
-        .await
     }
 
     /// SCIM PUT.
@@ -101,14 +98,13 @@ impl Directory {
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Replace)?;
 
-        self.retrying(async || {
+        retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(&before)?;
             let attributes = replaced(&before, &received.attributes, &received.carried, &profile);
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes())?;
             self.update(&context, "user.replaced", before, &wanted).await
         })
-        .await
     }
 
     /// SCIM PATCH.
@@ -122,7 +118,7 @@ impl Directory {
         if_match: &IfMatch,
         body: Value,
     ) -> Result<UserRecord, Error> {
-        self.retrying(async || {
+        retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(&before)?;
             let profile = self.profile_of(&context)?;
@@ -131,7 +127,6 @@ impl Directory {
             let wanted = Wanted::of(patched.attributes, patched.named, &current)?;
             self.update(&context, "user.patched", before, &wanted).await
         })
-        .await
     }
 
     /// SCIM DELETE.
@@ -139,7 +134,7 @@ impl Directory {
     /// # Errors
     /// As [`Directory::replace_user`].
     pub async fn delete_user(&self, request: &Request, id: &str, if_match: &IfMatch) -> Result<(), Error> {
-        self.retrying(async || {
+        retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(&before)?;
             let by = context.provider()?;
@@ -147,7 +142,6 @@ impl Directory {
             change.apply(&Event::Deprovisioned { by }, context.now)?;
             self.commit_change(&context, change).await.map(|done| done.map(|_| ()))
         })
-        .await
     }
 
     /// The user of this id with the rights to write it.
@@ -161,11 +155,7 @@ impl Directory {
         if record.exists() { Ok((context, record)) } else { Err(unknown()) }
     }
 
-    pub(super) async fn find_by_user_name(
-        &self,
-        context: &Context,
-        folded: &str,
-    ) -> Result<Option<UserRecord>, Error> {
+    pub(super) async fn find_by_user_name(&self, context: &Context, folded: &str) -> Result<Option<UserRecord>, Error> {
         self.find_by_unique(context, keys::USER_NAME, folded).await
     }
 
@@ -198,14 +188,11 @@ impl Directory {
         let by = context.provider()?;
         let mut after = before.clone();
         after.profile.clone_from(&wanted.profile);
-        self.write(context, what, before, after, wanted, |change, now| {
-            let event = match wanted.active {
-                Some(active) => Event::ActiveAsserted { active, by: by.clone() },
-                None => Event::ProfileWritten { by: by.clone() },
-            };
-            change.apply(&event, now)
-        })
-        .await
+        let event = match wanted.active {
+            Some(active) => Event::ActiveAsserted { active, by },
+            None => Event::ProfileWritten { by },
+        };
+        self.write(context, what, before, after, wanted, &event).await
     }
 
     /// Lets everything that a request wants act on the user, and commits.
@@ -216,7 +203,7 @@ impl Directory {
         before: UserRecord,
         mut after: UserRecord,
         wanted: &Wanted,
-        lifecycle: impl Fn(&mut Change, crate::domain::time::Timestamp) -> Result<(), Refusal>,
+        lifecycle: &Event,
     ) -> Result<Option<UserRecord>, Error> {
         let now = context.now;
         let unborn = before.user.state() == State::N;
@@ -258,7 +245,7 @@ impl Directory {
         let leaves = wanted.active == Some(false);
         // A leaver must not get a new link at the new address first; a returning one must get it there.
         if leaves {
-            lifecycle(&mut change, now)?;
+            change.apply(lifecycle, now)?;
         }
         if let Some(to) = moves {
             change.apply(&Event::AddressChanged { to }, now)?;
@@ -268,7 +255,7 @@ impl Directory {
             change.apply(&event, now)?;
         }
         if !leaves {
-            lifecycle(&mut change, now)?;
+            change.apply(lifecycle, now)?;
         }
         let assigned_ids = change.after.assigned_ids();
         change.after.names.retain(|id, _| assigned_ids.contains(id));
@@ -305,7 +292,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn user_type(&self) -> &ResourceType {
+    /// The resource type `User`.
+    pub fn user_type(&self) -> &ResourceType {
         self.schemas.resource_type("User").expect("the built-in table has User")
     }
 
@@ -324,8 +312,8 @@ impl Wanted {
     ) -> Result<Self, Error> {
         let user_name = attributes.remove("userName");
         let user_name = user_name.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let user_name = UserName::parse(user_name)
-            .map_err(|error| ScimError::invalid_value(format!("userName: {error}")))?;
+        let user_name =
+            UserName::parse(user_name).map_err(|error| ScimError::invalid_value(format!("userName: {error}")))?;
         let external_id = attributes.remove("externalId").and_then(|id| id.as_str().map(str::to_owned));
         let active = attributes.remove("active").and_then(|active| active.as_bool());
         let extension = attributes.remove(USHERD_SCHEMA);

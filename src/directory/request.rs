@@ -129,13 +129,11 @@ impl Directory {
                 if !token.is_alive(now) {
                     return Err(Error::Unauthorized);
                 }
-                let actor =
-                    Actor { channel: *door, name: token.client.to_string(), request_id: request.id.clone() };
+                let actor = Actor { channel: *door, name: token.client.to_string(), request_id: request.id.clone() };
                 (actor, Some(token))
             }
         };
-        let settings =
-            settings.ok_or_else(|| Error::NotFound(format!("there is no account {}", request.account)))?;
+        let settings = settings.ok_or_else(|| Error::NotFound(format!("there is no account {}", request.account)))?;
         let account: Account =
             serde_json::from_slice(&settings.body).map_err(|error| Error::damaged("account settings", error))?;
         let guards = guard_keys

@@ -44,7 +44,9 @@ pub enum Fate {
 #[derive(Debug)]
 pub enum DueWork {
     /// Done, or nothing was left to do.
-    Settled { event: Option<&'static str> },
+    Settled {
+        event: Option<&'static str>,
+    },
     Letter(Box<DueLetter>),
 }
 
@@ -128,7 +130,7 @@ impl Directory {
     /// Of the store.
     pub async fn settle(&self, due: &DueLetter, fate: &Fate) -> Result<(), Error> {
         let request = system(&due.account, "mail");
-        self.retrying(async || {
+        retrying!(self, {
             let (context, documents) = self.open(&request, &[keys::user(due.letter.user)]).await?;
             let record = documents.first().and_then(Option::as_ref).map(UserRecord::decode).transpose()?;
             let mut batch = match record {
@@ -160,7 +162,6 @@ impl Directory {
                 Err(error) => Err(error.into()),
             }
         })
-        .await
     }
 
     async fn plan_fate(

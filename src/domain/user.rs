@@ -334,9 +334,18 @@ impl User {
         self.provisioned_by.is_some()
     }
 
-    /// Assigned a license without holding its seat. Inactive people hold none, and lack none.
+    /// Inactive here while the provider last said active: an admin must hear of it, and the provider repeats it in vain.
+    pub fn provider_says_active(&self) -> bool {
+        matches!(self.standing, Standing::Inactive { .. }) && self.idp_active == Some(true)
+    }
+
+    /// Assigned a license without holding its seat. Who is not to hold one (PX, I, T) lacks none.
     pub fn license_shortfall(&self) -> bool {
-        self.scim_active() && self.licenses.iter().any(|assigned| !assigned.seat)
+        let wants_seats = match self.state() {
+            State::PL | State::RL | State::A => true,
+            State::N | State::PX | State::I | State::T => false,
+        };
+        wants_seats && self.licenses.iter().any(|assigned| !assigned.seat)
     }
 
     /// Active, and with the rights of an Account Admin in force.

@@ -13,11 +13,13 @@
 //!
 //! Layers that refuse a request know nothing of SCIM or HTML: they hand a [`refusal::Refusal`] to one renderer.
 
+pub mod api;
 pub mod client_address;
 pub mod edge;
 pub mod guard;
 pub mod headers;
 pub mod hosts;
+pub mod invitee;
 pub mod limits;
 pub mod ops;
 pub mod pages;

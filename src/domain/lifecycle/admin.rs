@@ -3,7 +3,7 @@
 use super::moves::Step;
 use super::{Alert, Assignments, Note, Outcome, Refusal};
 use crate::domain::ids::ResourceId;
-use crate::domain::user::{ACCOUNT_ADMIN, Lapse, LicenseAssignment, Origin, Side, State};
+use crate::domain::user::{ACCOUNT_ADMIN, LicenseAssignment, Origin, Side, State};
 
 /// Row "invite".
 pub(super) fn invited(mut step: Step<'_>, reactivate: bool) -> Result<Outcome, Refusal> {
@@ -16,8 +16,17 @@ pub(super) fn invited(mut step: Step<'_>, reactivate: bool) -> Result<Outcome, R
         State::N | State::PX => step.origin(),
     };
     step.require_seats()?;
-    if let Some(retry_after) = step.policy.throttled {
-        return Err(Refusal::TooSoon { retry_after });
+    match step.state() {
+        State::N => {
+            if let Some(retry_after) = step.policy.throttled {
+                return Err(Refusal::TooSoon { retry_after });
+            }
+        }
+        // To who gets it, this is a resend; else the cooldown could be walked around.
+        State::PL | State::PX | State::RL | State::A | State::I | State::T => {
+            step.require_address()?;
+            step.count_resend()?;
+        }
     }
     step.invite(origin);
     step.restart_renewals();
@@ -30,11 +39,12 @@ pub(super) fn resend_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
         State::N | State::T => return Err(Refusal::NotFound),
         State::A => return Err(Refusal::AlreadyActive),
         State::PL | State::RL => {
+            step.require_address()?;
             step.count_resend()?;
-            let origin = step.origin();
-            step.invite_now(origin);
+            step.supersede();
         }
         State::PX => {
+            step.require_address()?;
             step.require_seats()?;
             step.count_resend()?;
             let origin = step.origin();
@@ -42,6 +52,7 @@ pub(super) fn resend_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
         }
         State::I => {
             let origin = lift_for_reinvite(&mut step)?;
+            step.require_address()?;
             step.require_seats()?;
             step.count_resend()?;
             step.invite(origin);
@@ -156,10 +167,8 @@ fn change_role(step: &mut Step<'_>, role: &str, side: Side) -> Result<(), Refusa
     let was_admin = step.user.account_role == ACCOUNT_ADMIN;
     match step.state() {
         State::PL | State::RL if role == ACCOUNT_ADMIN => {
-            let origin = step.origin();
-            step.user.account_role = role.to_owned();
-            step.invite_now(origin);
-            return Ok(());
+            // A link that was sent before grants no more than it did then.
+            step.supersede();
         }
         State::A if was_admin => {
             if step.policy.is_last_admin {
@@ -185,8 +194,7 @@ fn change_licenses(step: &mut Step<'_>, licenses: &[LicenseAssignment], side: Si
         .collect();
     let wants_seats = match step.state() {
         State::PL | State::RL | State::A => true,
-        State::PX => step.before.invitation().and_then(|invitation| invitation.lapse()) == Some(Lapse::Held),
-        State::N | State::I | State::T => false,
+        State::N | State::PX | State::I | State::T => false,
     };
     if wants_seats {
         if side == Side::Admin {

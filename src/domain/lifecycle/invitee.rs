@@ -1,10 +1,10 @@
 //! The rows of the invitee: what the person behind the link may do.
 
 use super::moves::{Step, live};
-use super::{Mail, Note, Outcome, Refusal};
+use super::{Mail, Note, Outcome, Policy, Refusal};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Channel, Generation};
-use crate::domain::user::{ACCOUNT_ADMIN, Lapse, State, User};
+use crate::domain::user::{Lapse, Standing, State, User};
 
 /// Which page a link opens. Opening it changes nothing: mail scanners follow links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,10 @@ pub fn view_link(user: &User, generation: Generation, now: Timestamp) -> LinkVie
 
 /// Row "accept".
 pub(super) fn accepted(mut step: Step<'_>, generation: Generation, channel: Channel) -> Result<Outcome, Refusal> {
-    step.live(generation)?;
-    if step.state() == State::RL && step.user.account_role == ACCOUNT_ADMIN {
-        // Frozen assignments live again, but nobody becomes Account Admin by an old one.
-        step.user.account_role = step.policy.default_account_role.clone();
+    if accepted_just_now(step.before, generation, step.now) {
+        return Err(Refusal::AcceptedJustNow);
     }
+    step.live(generation)?;
     step.activate(Some(generation));
     match channel {
         Channel::Mail | Channel::Console => step.user.link_only = false,
@@ -48,6 +47,19 @@ pub(super) fn accepted(mut step: Step<'_>, generation: Generation, channel: Chan
     step.done()
 }
 
+fn accepted_just_now(user: &User, generation: Generation, now: Timestamp) -> bool {
+    match user.standing {
+        Standing::Active { accepted: Some(accepted) } => {
+            accepted.generation == Some(generation) && now.since(accepted.at) < Policy::REPEAT_WINDOW
+        }
+        Standing::Unborn
+        | Standing::Pending { .. }
+        | Standing::Active { accepted: None }
+        | Standing::Inactive { .. }
+        | Standing::Deleted { .. } => false,
+    }
+}
+
 /// Row "OpenID Connect sign-in": a verified address is as good as an acceptance for people a provider manages.
 pub(super) fn signed_in(mut step: Step<'_>) -> Result<Outcome, Refusal> {
     match step.state() {
@@ -56,7 +68,8 @@ pub(super) fn signed_in(mut step: Step<'_>) -> Result<Outcome, Refusal> {
             step.done()
         }
         State::A => step.unchanged(),
-        State::N | State::PL | State::PX | State::RL | State::I | State::T => Err(Refusal::SignInRefused),
+        State::PL | State::PX | State::RL => Err(Refusal::AcceptFirst),
+        State::N | State::I | State::T => Err(Refusal::SignInRefused),
     }
 }
 
@@ -71,7 +84,10 @@ pub(super) fn mailbox_proven(mut step: Step<'_>) -> Result<Outcome, Refusal> {
 /// The second half of "sign_in_address would change" for an Active user: it moves, and the sessions end.
 pub(super) fn address_confirmed(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
     let waiting = step.user.unconfirmed_address.take();
-    let (State::A, Some(waiting)) = (step.state(), waiting.filter(|it| it.minted.generation == generation)) else {
+    let (State::A, Some(waiting)) = (
+        step.state(),
+        waiting.filter(|it| it.minted.generation == generation && it.minted.at + step.policy.ttl > step.now),
+    ) else {
         return Err(Refusal::UnknownInvitation);
     };
     step.user.sign_in_address = Some(waiting.address);
@@ -97,11 +113,21 @@ pub(super) fn declined(mut step: Step<'_>, generation: Generation) -> Result<Out
 pub(super) fn new_link_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
     let expired = step.before.invitation().and_then(|invitation| invitation.lapse()) == Some(Lapse::Expired);
     if expired {
+        step.require_address()?;
         step.require_seats()?;
         step.count_resend()?;
         let origin = step.origin();
         step.invite(origin);
         step.restart_renewals();
+    }
+    step.done()
+}
+
+/// One-click unsubscribe of a reminder (RFC 8058): the invitation stays, the reminders end.
+pub(super) fn reminders_muted(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
+    step.live(generation)?;
+    if let Some(invitation) = step.user.invitation_mut() {
+        invitation.muted = true;
     }
     step.done()
 }

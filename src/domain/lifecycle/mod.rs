@@ -27,7 +27,7 @@ mod refusal;
 mod timer;
 
 pub use invitee::{LinkView, view_link};
-pub use policy::{Admit, Hold as PolicyHold, Policy};
+pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
 pub use timer::{Due, next_due};
@@ -105,6 +105,10 @@ pub enum Event {
         generation: Generation,
     },
     NewLinkAsked,
+    /// One click on "no more reminders".
+    RemindersMuted {
+        generation: Generation,
+    },
 
     HoldDecided(HoldDecision),
     ExpiryDue,
@@ -241,6 +245,7 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::MailboxProven => invitee::mailbox_proven(step),
         Event::Declined { generation } => invitee::declined(step, *generation),
         Event::NewLinkAsked => invitee::new_link_asked(step),
+        Event::RemindersMuted { generation } => invitee::reminders_muted(step, *generation),
 
         Event::HoldDecided(decision) => timer::hold_decided(step, decision),
         Event::ExpiryDue => timer::expiry_due(step),

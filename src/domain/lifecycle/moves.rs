@@ -4,7 +4,9 @@ use super::policy::{Admit, Hold as PolicyHold, Policy};
 use super::{Alert, Mail, Note, Outcome, Refusal};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Generation;
-use crate::domain::user::{Acceptance, Hold, Invitation, InvitationState, Lapse, Origin, Side, Standing, State, User};
+use crate::domain::user::{
+    ACCOUNT_ADMIN, Acceptance, Hold, Invitation, InvitationState, Lapse, Origin, Side, Standing, State, User,
+};
 
 /// A transition in the making.
 pub(super) struct Step<'a> {
@@ -80,27 +82,32 @@ impl<'a> Step<'a> {
     /// mail can go.
     pub fn invite(&mut self, origin: Origin) {
         match self.policy.hold {
-            Some(PolicyHold::Until(day)) if day > self.now => self.hold(origin, Some(day)),
-            Some(PolicyHold::ForDecision) => self.hold(origin, None),
+            Some(PolicyHold::Until(day)) if day > self.now => self.pend(origin, Lapse::Held, Some(day)),
+            Some(PolicyHold::ForDecision) => self.pend(origin, Lapse::Held, None),
             Some(PolicyHold::Until(_)) | None => self.invite_now(origin),
         }
     }
 
     /// INV without asking the policy, when a hold was lifted.
     pub fn invite_now(&mut self, origin: Origin) {
-        self.take_seats();
         if self.user.sign_in_address.is_none() {
             self.pend(origin, Lapse::NoAddress, None);
             return;
         }
+        self.take_seats();
         self.mint(origin, true);
         self.mail(Mail::Invitation);
     }
 
-    /// PX `held`: no token, no expiry timer. The seat is kept for the day the invitation goes out.
-    fn hold(&mut self, origin: Origin, until: Option<Timestamp>) {
-        self.take_seats();
-        self.pend(origin, Lapse::Held, until);
+    /// "+tok +mail", of a live invitation whose links so far must not work any more. Without an address the new link can
+    /// only be copied.
+    pub fn supersede(&mut self) {
+        let mailed = self.user.sign_in_address.is_some();
+        let origin = self.origin();
+        self.mint(origin, mailed);
+        if mailed {
+            self.mail(Mail::Invitation);
+        }
     }
 
     /// +tok +tmr: the next generation; all before it are superseded.
@@ -123,9 +130,10 @@ impl<'a> Step<'a> {
         };
     }
 
-    /// →PX: the invitation is not live, for this reason. The last generation stays known, to tell late bounces and old
-    /// links apart.
+    /// →PX −tok −mail −tmr −lic: the invitation is not live, for this reason, and holds no seat: a first sync of
+    /// thousands must not empty the pool. The last generation stays known, to tell late bounces and old links apart.
     pub fn pend(&mut self, origin: Origin, reason: Lapse, until: Option<Timestamp>) {
+        self.release_seats();
         let before = self.user.invitation();
         self.user.standing = Standing::Pending {
             origin,
@@ -146,7 +154,6 @@ impl<'a> Step<'a> {
     /// →PX(reason) CLR −lic note, for PL.
     pub fn lapse(&mut self, reason: Lapse) {
         let origin = self.origin();
-        self.release_seats();
         self.pend(origin, reason, None);
     }
 
@@ -166,8 +173,13 @@ impl<'a> Step<'a> {
         admits
     }
 
-    /// →A CLR ✓lic.
+    /// →A CLR ✓lic. Frozen assignments live again, but nobody who was Inactive becomes Account Admin by an old one. The
+    /// page says so of an acceptance; here it goes for every way back, since no other way proves more.
     pub fn activate(&mut self, generation: Option<Generation>) {
+        let returns = self.state() == State::I || self.origin() == Origin::Reinvite;
+        if returns && self.user.account_role == ACCOUNT_ADMIN {
+            self.user.account_role.clone_from(&self.policy.default_account_role);
+        }
         self.take_seats();
         let accepted = generation.map(|generation| Acceptance { generation: Some(generation), at: self.now });
         self.user.standing = Standing::Active { accepted };
@@ -252,6 +264,11 @@ impl<'a> Step<'a> {
             .iter()
             .all(|assigned| assigned.seat || self.policy.free_licenses.contains(&assigned.license));
         if has_all { Ok(()) } else { Err(Refusal::NoSeat) }
+    }
+
+    /// Asked by a person to mail somebody without an address: better say so than lapse in silence.
+    pub fn require_address(&self) -> Result<(), Refusal> {
+        if self.user.sign_in_address.is_some() { Ok(()) } else { Err(Refusal::NoAddress) }
     }
 
     /// G4, and notes this resend.

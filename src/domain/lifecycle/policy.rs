@@ -49,7 +49,7 @@ pub struct Policy {
     pub is_last_admin: bool,
     /// G4: a quota of the inviter or the account is used up for this long.
     pub throttled: Option<Duration>,
-    /// G9: this client may take away no more access for this long.
+    /// G9: this client may take away no more access for this long ([`Brake::against`]).
     pub braked: Option<Duration>,
     /// The role of people whom nobody gave another.
     pub default_account_role: String,
@@ -59,7 +59,37 @@ pub struct Policy {
     pub tombstone_retention: Duration,
 }
 
+/// How far the mass-deprovision brake (G9) of one client is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brake {
+    Off,
+    /// On, but the one loss of this minute is still to be had: genuine leavers lose access.
+    Trickle {
+        retry_after: Duration,
+    },
+    On {
+        retry_after: Duration,
+    },
+}
+
+impl Brake {
+    /// What to put into [`Policy::braked`]. The last Active Account Admin never passes.
+    pub const fn against(self, is_last_admin: bool) -> Option<Duration> {
+        match self {
+            Brake::Off => None,
+            Brake::Trickle { retry_after } if is_last_admin => Some(retry_after),
+            Brake::Trickle { .. } => None,
+            Brake::On { retry_after } => Some(retry_after),
+        }
+    }
+}
+
 impl Policy {
+    /// Whether the first day of work has moved on since the invitation was held for it.
+    pub(super) fn starts_later(&self, now: Timestamp) -> bool {
+        matches!(self.hold, Some(Hold::Until(day)) if day > now)
+    }
+
     /// G4: between two resends to one person.
     pub const RESEND_COOLDOWN: Duration = Duration::from_secs(5 * 60);
     /// G4: in 24 hours to one person.

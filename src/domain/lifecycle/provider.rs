@@ -96,6 +96,10 @@ pub(super) fn asserted_active(mut step: Step<'_>, by: &Provider) -> Result<Outco
     let state = writable(&step, by)?;
     let edge = is_edge(step.before);
     manage(&mut step, by, true);
+    if state == State::I && step.before.held_by(Side::Admin) && step.before.idp_active != Some(true) {
+        // Once; the same true repeated in every profile update is no news.
+        step.alert(Alert::ProviderSaysActive);
+    }
     if edge {
         match state {
             State::PL | State::RL => {
@@ -108,8 +112,6 @@ pub(super) fn asserted_active(mut step: Step<'_>, by: &Provider) -> Result<Outco
             State::I => {
                 if step.lift(&[Side::Idp, Side::System]) {
                     admit_or_invite(&mut step, Origin::Reinvite);
-                } else {
-                    step.alert(Alert::ProviderSaysActive);
                 }
             }
             State::A | State::N | State::T => {}
@@ -124,9 +126,9 @@ fn is_edge(user: &User) -> bool {
         Some(false) => true,
         Some(true) => false,
         None => match user.state() {
-            State::PL | State::PX | State::RL => true,
+            State::PX | State::RL => true,
             State::I => !user.held_by(Side::Admin),
-            State::A | State::N | State::T => false,
+            State::PL | State::A | State::N | State::T => false,
         },
     }
 }
@@ -139,11 +141,11 @@ pub(super) fn asserted_inactive(mut step: Step<'_>, by: &Provider) -> Result<Out
     step.done()
 }
 
-/// Rows "PUT without active" and "profile only": the user comes under the client, nothing else.
+/// Rows "PUT without active" and "profile only": the user comes under the client, nothing else. Who adopts a user in
+/// this way has asserted nothing yet, so the first `true` afterwards still counts as an edge.
 pub(super) fn profile_written(mut step: Step<'_>, by: &Provider) -> Result<Outcome, Refusal> {
     writable(&step, by)?;
-    let asserted = step.user.idp_active.unwrap_or(step.user.scim_active());
-    manage(&mut step, by, asserted);
+    step.user.provisioned_by = Some(by.client.clone());
     step.done()
 }
 
@@ -164,9 +166,7 @@ pub(super) fn address_changed(mut step: Step<'_>, to: &EmailAddress) -> Result<O
         State::PL | State::RL => {
             step.user.sign_in_address = Some(to.clone());
             if !same {
-                let origin = step.origin();
-                step.mint(origin, true);
-                step.mail(Mail::Invitation);
+                step.supersede();
             }
         }
         State::PX => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Alert;
+
 /// Why an event was refused. Nothing changes then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -32,6 +34,8 @@ pub enum Refusal {
     HeldByProvider,
     #[error("no seat of a chosen license is free; free one, raise the quota, or invite without the license")]
     NoSeat,
+    #[error("the user has no address to send an invitation to; set one, or copy the invitation link")]
+    NoAddress,
     #[error("too many invitations; try again in {} seconds", .retry_after.as_secs().max(1))]
     TooSoon { retry_after: Duration },
     #[error("this is the last active Account Admin; give somebody else the role first")]
@@ -55,10 +59,16 @@ pub enum Refusal {
     Expired,
     #[error("this invitation was accepted already; sign in")]
     AlreadyAccepted,
+    /// The same link once more, within [`super::Policy::REPEAT_WINDOW`] of its acceptance: an impatient second click,
+    /// which sees the page of the first and gets no session by it.
+    #[error("this invitation was accepted just now; sign in")]
+    AcceptedJustNow,
     #[error("this invitation is not valid")]
     UnknownInvitation,
     #[error("this account is not open to you; ask an Account Admin")]
     SignInRefused,
+    #[error("accept the invitation that was sent to you first; then sign in")]
+    AcceptFirst,
 }
 
 impl Refusal {
@@ -68,25 +78,59 @@ impl Refusal {
             Refusal::NotFound => "not_found",
             Refusal::AlreadyExists => "already_exists",
             Refusal::DeactivatedByAdmin => "deactivated_by_admin",
-            Refusal::ManagedByOther { .. } => "managed_by_other",
-            Refusal::AdminAdoption => "admin_adoption",
+            Refusal::ManagedByOther { .. } => "managed_by_another_client",
+            Refusal::AdminAdoption => "account_admin_protected",
             Refusal::AlreadyPending => "already_pending",
             Refusal::AlreadyActive => "already_active",
             Refusal::ReactivationRequired => "reactivation_required",
-            Refusal::HeldByProvider => "held_by_provider",
+            Refusal::HeldByProvider => "held_by_identity_provider",
             Refusal::NoSeat => "no_license",
+            Refusal::NoAddress => "no_address",
             Refusal::TooSoon { .. } => "rate_limited",
             Refusal::LastAccountAdmin => "last_account_admin",
-            Refusal::Yourself => "yourself",
-            Refusal::AboveOwnRole => "above_own_role",
+            Refusal::Yourself => "not_yourself",
+            Refusal::AboveOwnRole => "role_above_own",
             Refusal::NotPending => "not_pending",
             Refusal::DeactivateFirst => "deactivate_first",
-            Refusal::Braked { .. } => "braked",
-            Refusal::Superseded => "superseded",
-            Refusal::Expired => "expired",
+            Refusal::Braked { .. } => "brake_engaged",
+            Refusal::Superseded => "link_superseded",
+            Refusal::Expired => "link_expired",
             Refusal::AlreadyAccepted => "already_accepted",
-            Refusal::UnknownInvitation => "unknown_invitation",
+            Refusal::AcceptedJustNow => "accepted_just_now",
+            Refusal::UnknownInvitation => "invalid_link",
             Refusal::SignInRefused => "sign_in_refused",
+            Refusal::AcceptFirst => "accept_invitation_first",
+        }
+    }
+
+    /// What the Account Admins must hear of although nothing changed.
+    pub const fn alert(&self) -> Option<Alert> {
+        match self {
+            Refusal::DeactivatedByAdmin => Some(Alert::ProviderSaysActive),
+            Refusal::AdminAdoption => Some(Alert::AdminAdoptionRefused),
+            Refusal::NotFound
+            | Refusal::AlreadyExists
+            | Refusal::ManagedByOther { .. }
+            | Refusal::AlreadyPending
+            | Refusal::AlreadyActive
+            | Refusal::ReactivationRequired
+            | Refusal::HeldByProvider
+            | Refusal::NoSeat
+            | Refusal::NoAddress
+            | Refusal::TooSoon { .. }
+            | Refusal::LastAccountAdmin
+            | Refusal::Yourself
+            | Refusal::AboveOwnRole
+            | Refusal::NotPending
+            | Refusal::DeactivateFirst
+            | Refusal::Braked { .. }
+            | Refusal::Superseded
+            | Refusal::Expired
+            | Refusal::AlreadyAccepted
+            | Refusal::AcceptedJustNow
+            | Refusal::UnknownInvitation
+            | Refusal::SignInRefused
+            | Refusal::AcceptFirst => None,
         }
     }
 }

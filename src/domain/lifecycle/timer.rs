@@ -66,6 +66,7 @@ pub(super) fn hold_decided(mut step: Step<'_>, decision: &HoldDecision) -> Resul
     let origin = step.origin();
     match decision {
         HoldDecision::Due if until.is_none_or(|until| until > step.now) => {}
+        HoldDecision::Due if step.policy.starts_later(step.now) => step.invite(origin),
         HoldDecision::Due | HoldDecision::Send => step.invite_now(origin),
         HoldDecision::Admit => step.activate(None),
         HoldDecision::Drop { actor } => revoke(&mut step, actor),
@@ -84,14 +85,14 @@ pub(super) fn expiry_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
             step.lapse(Lapse::Expired);
             step.note(Note::Expired);
         }
-        Origin::Reinvite if may_renew(step.before, invitation, step.policy) => renew(&mut step),
+        Origin::Reinvite if may_renew(step.before, invitation, step.policy) => {
+            step.supersede();
+            count_renewal(&mut step);
+        }
         Origin::Reinvite => {
             let hold = step.hold_by(Side::System, "expiry");
             step.deactivate(Some(hold));
             step.note(Note::Expired);
-            if step.user.idp_active == Some(true) {
-                step.alert(Alert::ProviderSaysActive);
-            }
         }
     }
     step.done()
@@ -108,11 +109,11 @@ pub(super) fn reminder_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
     let Some(invitation) = step.user.invitation_mut() else { return step.unchanged() };
     let passed = policy.reminders().iter().filter(|span| minted.at + **span <= now).count();
     let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-    if passed <= invitation.reminders {
+    if passed <= invitation.reminders || invitation.muted {
         return step.unchanged();
     }
     invitation.reminders = passed;
-    if !invitation.muted && now + Policy::LAST_REMINDER < expires_at {
+    if now + Policy::LAST_REMINDER < expires_at {
         step.mail(Mail::Reminder);
     }
     step.done()
@@ -124,14 +125,14 @@ pub(super) fn renewal_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
         invitation.lapse() == Some(Lapse::Expired) && may_renew(step.before, invitation, step.policy)
     });
     if renewable {
-        renew(&mut step);
+        let origin = step.origin();
+        step.invite(origin);
+        count_renewal(&mut step);
     }
     step.done()
 }
 
-fn renew(step: &mut Step<'_>) {
-    let origin = step.origin();
-    step.invite(origin);
+fn count_renewal(step: &mut Step<'_>) {
     if let Some(invitation) = step.user.invitation_mut() {
         invitation.renewals = invitation.renewals.saturating_add(1);
     }
@@ -181,7 +182,7 @@ pub(super) fn mail_bounced(step: Step<'_>, generation: Option<Generation>) -> Re
 
 /// Row "retries exhausted".
 pub(super) fn mail_given_up(mut step: Step<'_>, generation: Option<Generation>) -> Result<Outcome, Refusal> {
-    if is_current(step.before, generation) && matches!(step.state(), State::PL | State::RL) {
+    if is_current(step.before, generation) && step.state() == State::PL {
         step.alert(Alert::SendFailed);
     }
     mail_failed(step, generation, Lapse::SendFailed, Note::SendFailed)
@@ -204,14 +205,23 @@ fn mail_failed(
             step.note(note);
         }
         State::PX if current && reason == Lapse::Bounced => {
-            if let Some(Invitation { state: InvitationState::Lapsed { reason, .. }, .. }) = step.user.invitation_mut() {
+            if let Some(Invitation { state: InvitationState::Lapsed { reason, until, .. }, .. }) =
+                step.user.invitation_mut()
+            {
                 *reason = Lapse::Bounced;
+                *until = None;
             }
         }
+        // The address that waits to be confirmed is not the one that signs in.
+        State::A if generation.is_some() && generation == unconfirmed(step.before) => {}
         State::A => step.user.undeliverable = true,
         State::N | State::PL | State::PX | State::RL | State::I | State::T => {}
     }
     step.done()
+}
+
+fn unconfirmed(user: &User) -> Option<Generation> {
+    user.unconfirmed_address.as_ref().map(|waiting| waiting.minted.generation)
 }
 
 fn is_current(user: &User, generation: Option<Generation>) -> bool {

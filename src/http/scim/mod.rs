@@ -11,15 +11,15 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
 
-pub use reply::error;
 use reply::Failure;
+pub use reply::error;
 use route::{Discovery, Endpoint, Route};
 
 use super::service::{Asked, Service};
 use crate::directory::Door;
 use crate::scim::discovery;
 use crate::scim::list::ListResponse;
-use crate::scim::{ScimError, SchemaTable};
+use crate::scim::{SchemaTable, ScimError};
 
 /// Bodies are bounded before they get here, by the guard.
 const WHATEVER_THE_GUARD_LETS_THROUGH: usize = usize::MAX;
@@ -107,5 +107,6 @@ async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
     let bytes = to_bytes(body, WHATEVER_THE_GUARD_LETS_THROUGH)
         .await
         .map_err(|_| ScimError::plain(400, "the body did not arrive completely"))?;
-    serde_json::from_slice(&bytes).map_err(|error| ScimError::invalid_syntax(format!("the body is not JSON: {error}")).into())
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ScimError::invalid_syntax(format!("the body is not JSON: {error}")).into())
 }

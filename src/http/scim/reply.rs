@@ -75,8 +75,7 @@ impl From<Error> for Failure {
             Error::Unauthorized => {
                 let detail = "a valid bearer token is needed: check the token that this client is configured with, and \
                               whether it was revoked or has expired";
-                Failure::from(ScimError::plain(401, detail))
-                    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
+                Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
             }
             Error::MissingScope(scope) => {
                 ScimError::plain(403, format!("the token lacks the scope {scope}; make one that has it")).into()

@@ -3,7 +3,7 @@
 use axum::http::Method;
 
 use super::reply::Failure;
-use crate::scim::{ScimError, SchemaTable};
+use crate::scim::{SchemaTable, ScimError};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -118,5 +118,6 @@ fn segments(path: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn unknown(path: &str) -> Failure {
-    ScimError::plain(404, format!("there is nothing at {path}; the endpoints are listed at /scim/v2/ResourceTypes")).into()
+    ScimError::plain(404, format!("there is nothing at {path}; the endpoints are listed at /scim/v2/ResourceTypes"))
+        .into()
 }
