@@ -30,7 +30,7 @@ pub use invitee::{LinkView, view_link};
 pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
-pub use timer::{Due, next_due};
+pub use timer::{Due, lapsed_for_good, next_due};
 
 use super::ids::ResourceId;
 use super::names::{EmailAddress, UserName};

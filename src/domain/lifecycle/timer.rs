@@ -140,15 +140,20 @@ fn count_renewal(step: &mut Step<'_>) {
 
 /// Row "lapsed retention".
 pub(super) fn retention_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
-    let lapsed_long = match step.before.invitation().map(|invitation| &invitation.state) {
-        Some(InvitationState::Lapsed { reason: Lapse::Held, .. } | InvitationState::Live { .. }) | None => false,
-        Some(InvitationState::Lapsed { since, .. }) => *since + step.policy.lapsed_retention <= step.now,
-    };
-    if lapsed_long && !step.user.is_managed() {
+    if lapsed_for_good(step.before, step.policy, step.now) && !step.user.is_managed() {
         let hold = step.hold_by(Side::System, "retention");
         step.deactivate(Some(hold));
     }
     step.done()
+}
+
+/// Whether an invitation lapsed so long ago that nobody will take it up. Provisioning lists the managed people of whom
+/// this is true; the others are Inactive by then. Held is not lapsed.
+pub fn lapsed_for_good(user: &User, policy: &Policy, now: Timestamp) -> bool {
+    match user.invitation().map(|invitation| &invitation.state) {
+        Some(InvitationState::Lapsed { reason: Lapse::Held, .. } | InvitationState::Live { .. }) | None => false,
+        Some(InvitationState::Lapsed { since, .. }) => *since + policy.lapsed_retention <= now,
+    }
 }
 
 /// Row "tombstone retention".
