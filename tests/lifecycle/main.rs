@@ -4,6 +4,7 @@
 mod invariants;
 mod matrix;
 mod run;
+mod sequences;
 mod situation;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,7 +18,6 @@ use crate::situation::{
 };
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the coverage of the matrix is what this test is asked for")]
 fn the_lifecycle_answers_every_case_as_the_matrix_says() {
     let cases = matrix::cases();
     let defined: BTreeSet<_> = cases.iter().map(|case| (case.event.clone(), case.state)).collect();
