@@ -209,7 +209,10 @@ pub enum Alert {
     AdminAdoptionRefused,
 }
 
-/// Decides what `event` makes of `user`.
+/// Decides what `event` makes of `user`. A tombstone is no user: where the page says "new id", the caller starts from
+/// [`User::unborn`] under another id, and the tombstone itself answers [`Refusal::NotFound`].
+///
+/// Who asks, with which role and scopes, and whether a name is taken (G2, G6, G8) is decided before, by the caller.
 ///
 /// # Errors
 /// A [`Refusal`] when the cell of (event, state) or a guard says no; then nothing changes.
