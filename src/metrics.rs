@@ -6,7 +6,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 60.0];
 
 /// The face of the service that a request asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RouteClass {
     Scim,
     Api,
@@ -44,7 +44,7 @@ impl RouteClass {
 }
 
 /// How a call of the store ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreOutcome {
     Ok,
     /// A check of a batch failed; the use case loads again.
@@ -54,7 +54,7 @@ pub enum StoreOutcome {
 }
 
 /// How one attempt to send a mail ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MailOutcome {
     Sent,
     /// Tried again later.
@@ -68,12 +68,45 @@ pub enum MailOutcome {
 }
 
 /// Which limit was hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     Token,
     Address,
     SignIn,
 }
+
+/// Writes an enum as a label: the words that dashboards rely on, apart from the names in the code.
+macro_rules! label_values {
+    ($kind:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
+        impl EncodeLabelValue for $kind {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+                let text = match self {
+                    $($kind::$variant => $text,)+
+                };
+                text.encode(encoder)
+            }
+        }
+    };
+}
+
+label_values!(RouteClass {
+    Scim => "scim",
+    Api => "api",
+    Invitee => "invitee",
+    Console => "console",
+    Hooks => "hooks",
+    Assets => "assets",
+    Other => "other",
+});
+label_values!(StoreOutcome { Ok => "ok", Conflict => "conflict", Unavailable => "unavailable" });
+label_values!(MailOutcome {
+    Sent => "sent",
+    Deferred => "deferred",
+    Bounced => "bounced",
+    Failed => "failed",
+    Dropped => "dropped",
+});
+label_values!(LimitKind { Token => "token", Address => "address", SignIn => "sign_in" });
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -297,9 +330,9 @@ mod tests {
         metrics.store_call("commit", StoreOutcome::Unavailable, Duration::from_secs(5));
         let text = metrics.encode();
         for line in [
-            r#"usherd_http_requests_total{route="Scim",status="201"} 1"#,
-            r#"usherd_http_request_duration_seconds_bucket{le="0.005",route="Scim"} 1"#,
-            r#"usherd_limits_hit_total{limit="SignIn"} 1"#,
+            r#"usherd_http_requests_total{route="scim",status="201"} 1"#,
+            r#"usherd_http_request_duration_seconds_bucket{le="0.005",route="scim"} 1"#,
+            r#"usherd_limits_hit_total{limit="sign_in"} 1"#,
             "usherd_store_unavailable_total 1",
             "# EOF",
         ] {

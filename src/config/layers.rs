@@ -40,7 +40,7 @@ impl Layers {
         let default_keys = keys_of(&defaults, |key| MAPS.contains(&key));
         let known = |key: &str| default_keys.contains_key(key);
 
-        let text = file.map_or(Ok(String::new()), |path| read(path)).unwrap_or_else(|problem| {
+        let text = file.map_or(Ok(String::new()), read).unwrap_or_else(|problem| {
             mistakes.push(about_the_file(problem, Origin::Default));
             String::new()
         });
@@ -180,7 +180,10 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> 
     })
 }
 
-/// The whole of a multi-line error on one line.
+/// A multi-line error on one line, without the excerpt of the file, which may show a secret.
 fn sentence(error: &dyn std::error::Error) -> String {
-    error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    let is_excerpt = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().filter(|line| !is_excerpt(line) && !line.trim().is_empty()).collect();
+    lines.join(": ")
 }

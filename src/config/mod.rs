@@ -1,9 +1,9 @@
 //! Configuration: three layers, each key on its own, every mistake at once.
 //!
 //! `config/default.toml` is compiled in and is the first layer and the list of all keys; a file and the environment
-//! lie above it. [`settings`] is what the other layers see: plain, typed and checked. [`layers`] merges, [`reader`]
-//! reads key by key and collects what is wrong, [`sections`] says which key has which form, [`checks`] what must fit
-//! together, [`values`] how a value is written.
+//! lie above it. `settings` is what the other layers see: plain, typed and checked. `layers` merges, `reader`
+//! reads key by key and collects what is wrong, `sections` says which key has which form, `checks` what must fit
+//! together, `values` how a value is written.
 
 mod checks;
 mod endpoints;

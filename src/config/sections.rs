@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use super::endpoints::{PublicUrl, Relay, StoreUrl};
 use super::reader::{Entry, Reader};
 use super::secret::Secret;
 use super::settings::{
-    Admit, Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, License, LicenseKind, Limits, Log, LogFormat,
-    Mail, Ops, ProjectDefault, Provisioning, RemindAfter, Role, Roles, Scim, Secrets, Settings, Store, TlsFiles,
-    UnknownMembers,
+    Admit, Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, License, LicenseKind, Limits, Mail, Ops,
+    ProjectDefault, Provisioning, RemindAfter, Role, Roles, Scim, Secrets, Settings, Store, TlsFiles, UnknownMembers,
 };
 use super::values::{
     Expected, bearer_token, count, host, listen, mail_address, mail_domain, mailbox, network, path, rate, size_in,
@@ -19,11 +16,15 @@ use super::values::{
 };
 use crate::domain::ids::AccountId;
 use crate::jobs::schedule::Schedule;
+use crate::telemetry;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 const TENTH: Duration = Duration::from_millis(100);
+
+const LOG_FORMATS: &[(&str, telemetry::Format)] =
+    &[("auto", telemetry::Format::Auto), ("human", telemetry::Format::Human), ("json", telemetry::Format::Json)];
 
 const LICENSE_KINDS: &[(&str, LicenseKind)] =
     &[("per-user", LicenseKind::PerUser { seats: None }), ("floating", LicenseKind::Floating)];
@@ -48,7 +49,10 @@ pub fn settings(r: &mut Reader) -> Settings {
         secrets: Secrets { keys_file: r.optional("secrets.keys_file", path) },
         bootstrap: bootstrap(r),
         audit: Audit { keep: r.value("audit.keep", span_in(DAY..=3_650 * DAY)) },
-        log: Log { format: r.value("log.format", word(LogFormat::WORDS)), filter: r.value("log.filter", log_filter) },
+        log: telemetry::Settings {
+            format: r.value("log.format", word(LOG_FORMATS)),
+            filter: r.value("log.filter", |text| telemetry::Filter::parse(text).map_err(|error| error.to_string())),
+        },
         console: Console { photo_hosts: r.list("console.photo_hosts", host) },
     }
 }
@@ -242,15 +246,5 @@ fn bootstrap(r: &mut Reader) -> Bootstrap {
         }),
         admin_email: r.optional("bootstrap.admin_email", mail_address),
         scim_token: r.secret("bootstrap.scim_token", |text| bearer_token(text).map(Secret::new)),
-    }
-}
-
-fn log_filter(text: &str) -> Result<String, Expected> {
-    match EnvFilter::builder().parse(text) {
-        Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
-        Ok(_) | Err(_) => {
-            Err("not a log filter: write a level such as info, or levels by module such as warn,usherd=debug"
-                .to_owned())
-        }
     }
 }

@@ -15,6 +15,7 @@ use super::secret::Secret;
 use super::values::Rate;
 use crate::domain::ids::AccountId;
 use crate::jobs::schedule::{JobName, Schedule};
+use crate::telemetry;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub struct Settings {
     pub secrets: Secrets,
     pub bootstrap: Bootstrap,
     pub audit: Audit,
-    pub log: Log,
+    pub log: telemetry::Settings,
     pub console: Console,
 }
 
@@ -293,26 +294,6 @@ pub struct Bootstrap {
 #[derive(Debug, Clone)]
 pub struct Audit {
     pub keep: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub struct Log {
-    pub format: LogFormat,
-    /// A checked `tracing_subscriber::EnvFilter` directive.
-    pub filter: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Human on a terminal, JSON otherwise.
-    Auto,
-    Human,
-    Json,
-}
-
-impl LogFormat {
-    pub const WORDS: &'static [(&'static str, LogFormat)] =
-        &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
 }
 
 #[derive(Debug, Clone)]

@@ -1,1 +1,149 @@
-//! TODO
+//! The use cases. Each loads what it needs, decides with pure functions of `domain` and `scim`, and commits once.
+//! When another writer came between, it starts again from the load, until the request's deadline.
+//!
+//! Nothing else calls [`crate::domain::lifecycle::transition`], and [`change`] is the only place that turns a
+//! transition into a batch, so that a change of state, its index entries, its seats, its timer, its mails and its audit
+//! event are always one commit.
+
+/// Runs a block until it gets through: `Ok(None)` means that somebody else wrote first, so that everything is loaded and
+/// decided again. A macro, since an async closure's future is not known to be `Send`.
+macro_rules! retrying {
+    ($directory:expr, $attempt:block) => {{
+        let mut retry = $crate::directory::retry::Retry::within($directory.settings.deadline);
+        loop {
+            let outcome: Result<Option<_>, $crate::directory::Error> = async { $attempt }.await;
+            match outcome {
+                Ok(Some(done)) => break Ok(done),
+                Ok(None) => retry.pause().await?,
+                Err(error) => break Err(error),
+            }
+        }
+    }};
+}
+
+pub mod access;
+pub mod account;
+pub mod accounts;
+pub mod assignments;
+pub mod audit;
+mod change;
+mod entropy;
+pub mod error;
+pub mod invitations;
+pub mod keys;
+pub mod outbox;
+pub mod provision;
+pub mod query;
+pub mod record;
+pub mod request;
+mod resources;
+mod retry;
+pub mod settings;
+pub mod timers;
+pub mod tokens;
+
+use std::sync::Arc;
+
+pub use account::Account;
+pub use audit::{Actor, Door};
+pub use error::Error;
+pub use request::{Access, Context, Request};
+pub use settings::Settings;
+
+use crate::domain::ids::AccountId;
+use crate::domain::lifecycle::Due;
+use crate::domain::time::Timestamp;
+use crate::domain::token::keyring::KeyRing;
+use crate::scim::SchemaTable;
+use crate::store::{Batch, Committed, Space, Store, StoreError};
+
+/// When a due event may be acted on: the first tick of its schedule at or after the given instant.
+pub type Timetable = dyn Fn(Due, Timestamp) -> Timestamp + Send + Sync;
+
+/// The use cases over one store. Cheap to share behind an [`Arc`].
+pub struct Directory {
+    store: Store,
+    settings: Arc<Settings>,
+    schemas: Arc<SchemaTable>,
+    keys: Arc<KeyRing>,
+    /// The id of the installation, signed into every link.
+    installation: String,
+    timetable: Box<Timetable>,
+    tokens: tokens::TokenCache,
+    /// Told when something is due now, so that mails need not wait for the next look.
+    nudge: Arc<tokio::sync::Notify>,
+}
+
+impl Directory {
+    pub fn new(
+        store: Store,
+        settings: Arc<Settings>,
+        schemas: Arc<SchemaTable>,
+        keys: Arc<KeyRing>,
+        installation: String,
+        timetable: Box<Timetable>,
+    ) -> Self {
+        Directory {
+            store,
+            settings,
+            schemas,
+            keys,
+            installation,
+            timetable,
+            tokens: tokens::TokenCache::default(),
+            nudge: Arc::default(),
+        }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn schemas(&self) -> &SchemaTable {
+        &self.schemas
+    }
+
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    pub fn installation(&self) -> &str {
+        &self.installation
+    }
+
+    /// Wakes whoever waits when a commit of this replica made something due at once.
+    pub fn nudge(&self) -> &Arc<tokio::sync::Notify> {
+        &self.nudge
+    }
+
+    /// The settings of an account.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none of this id.
+    pub async fn account(&self, id: &AccountId) -> Result<Account, Error> {
+        let document = self.store.get(&Space::Account(id.clone()), &[keys::settings()]).await?.pop().flatten();
+        let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
+        serde_json::from_slice(&document.body).map_err(|error| Error::damaged("account settings", error))
+    }
+
+    /// Commits; `false` when a check did not hold, so that the caller loads again.
+    async fn committed(&self, space: &Space, batch: &Batch) -> Result<bool, Error> {
+        match self.store.commit(space, batch).await {
+            Ok(Committed::Applied | Committed::Repeated) => Ok(true),
+            Err(StoreError::Conflict(violation)) => {
+                tracing::debug!(check = ?violation.check, "commit refused, loading again");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The version of a revision, as `meta.version` and ETag have it. Weak: the same user may be sent in several forms.
+pub fn version(revision: u64) -> String {
+    format!("W/\"{revision}\"")
+}

@@ -13,6 +13,9 @@ pub const NAME_LIMIT: usize = 64;
 /// what a client sends.
 const LOOK_AHEAD: usize = 32;
 
+/// More marks than any script puts on one letter.
+const MAX_ACCENTS: usize = 8;
+
 /// A person's, account's or project's name, ready to be shown: [`safe_line`] with at most [`NAME_LIMIT`] characters.
 /// Empty when nothing visible is left; the caller then falls back to something of its own.
 pub fn safe_name(text: &str) -> String {
@@ -84,6 +87,7 @@ fn visible(characters: impl Iterator<Item = char>) -> impl Iterator<Item = char>
             Fate::Space => pending = Some(' '),
             Fate::Joiner if pending.is_none() && last.is_some_and(|l| !l.is_ascii()) => pending = Some(c),
             Fate::Joiner => {}
+            Fate::Keep if extends(c) && stacked(&out, pending) => {}
             Fate::Keep => {
                 out.extend(pending.take().filter(|&p| p == ' ' || !c.is_ascii()));
                 out.push(c);
@@ -91,6 +95,14 @@ fn visible(characters: impl Iterator<Item = char>) -> impl Iterator<Item = char>
         }
     }
     out.into_iter()
+}
+
+/// Whether one more accent has no letter to stand on, or stands on [`MAX_ACCENTS`] others: such a pile covers the lines
+/// above and below.
+fn stacked(out: &[char], pending: Option<char>) -> bool {
+    let accents = out.iter().rev().take_while(|&&c| extends(c)).count();
+    let base = out.iter().rev().nth(accents);
+    pending == Some(' ') || base.is_none_or(|&c| c == ' ') || accents >= MAX_ACCENTS
 }
 
 /// The first `limit` characters, moved back to where a visible character ends.
@@ -101,7 +113,7 @@ fn cut(text: &str, limit: usize) -> &str {
         joined || text[at..].chars().next().is_some_and(|c| is_joiner(c) || extends(c))
     };
     let boundary = text[..end].char_indices().map(|(at, _)| at).rev();
-    // A single character with more than `limit` accents is cut within them: nobody's name.
+    // Where not even one whole character fits, it is cut.
     let end = std::iter::once(end).chain(boundary).find(|&at| !inside(at)).filter(|&at| at > 0).unwrap_or(end);
     text[..end].trim_end_matches(|c| c == ' ' || is_joiner(c))
 }
@@ -149,7 +161,8 @@ mod tests {
         // A letter whose accent has no precomposed form stays with its accent or goes.
         assert_eq!(safe_name(&format!("{}q\u{303}", "x".repeat(63))), "x".repeat(63));
         assert_eq!(safe_name(&format!("{}q\u{303}", "x".repeat(62))), format!("{}q\u{303}", "x".repeat(62)));
-        assert_eq!(safe_name(&format!("a{}", "\u{303}".repeat(500))).chars().count(), 64);
+        assert_eq!(safe_name(&format!("q{} x", "\u{303}".repeat(500))), format!("q{} x", "\u{303}".repeat(8)));
+        assert_eq!(safe_name("\u{303}\u{303} \u{301}Ada"), "Ada");
     }
 
     #[test]

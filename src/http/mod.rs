@@ -13,16 +13,20 @@
 //!
 //! Layers that refuse a request know nothing of SCIM or HTML: they hand a [`refusal::Refusal`] to one renderer.
 
+pub mod api;
 pub mod client_address;
 pub mod edge;
 pub mod guard;
 pub mod headers;
 pub mod hosts;
+pub mod invitee;
 pub mod limits;
 pub mod ops;
 pub mod pages;
 pub mod refusal;
 pub mod request_id;
+pub mod scim;
 pub mod serve;
+pub mod service;
 pub mod tls;
 pub mod transport;

@@ -29,8 +29,9 @@ impl RequestId {
         sane.then(|| RequestId(value.clone()))
     }
 
-    fn of_uuid(uuid: Uuid) -> Self {
-        let text = uuid.as_hyphenated().to_string();
+    #[expect(clippy::disallowed_methods, reason = "the edge where a request gets its name")]
+    fn fresh() -> Self {
+        let text = Uuid::now_v7().as_hyphenated().to_string();
         RequestId(HeaderValue::try_from(text).expect("a UUID is visible ASCII"))
     }
 
@@ -53,7 +54,7 @@ fn is_token(byte: u8) -> bool {
 /// names), nor what follows `/i/` (it is an invitation).
 pub async fn name(State(metrics): State<Arc<Metrics>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = RequestId::inbound(request.headers()).unwrap_or_else(|| RequestId::of_uuid(Uuid::now_v7()));
+    let id = RequestId::inbound(request.headers()).unwrap_or_else(RequestId::fresh);
     let route = RouteClass::of(request.uri().path());
     let span = tracing::info_span!(
         "request",

@@ -38,6 +38,9 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// What hyper may buffer of one connection.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
+/// How often connections are asked to make room while there is none.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// How a listener serves.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
@@ -143,16 +146,10 @@ async fn accept_all(
 ) -> Infallible {
     let mut backoff = Backoff::default();
     loop {
-        let permit = match Arc::clone(permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                server.crowded.notify_one();
-                Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed")
-            }
-        };
         match listener.accept().await {
             Ok((socket, peer)) => {
                 backoff = Backoff::default();
+                let permit = server.room(permits).await;
                 tracker.spawn(Arc::clone(server).connection(socket, PeerAddress(peer), permit));
             }
             // That client is gone already; the next one may be fine.
@@ -212,15 +209,29 @@ struct Server {
 }
 
 impl Server {
+    /// Room for one more connection. While there is none, connections that have been served are asked to finish, the
+    /// longest-lived first; one that is still sending its first request is left alone, as its header has a deadline.
+    async fn room(&self, permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            return permit;
+        }
+        let mut permit = pin!(Arc::clone(permits).acquire_owned());
+        loop {
+            self.crowded.notify_one();
+            if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, permit.as_mut()).await {
+                return permit.expect("the semaphore is never closed");
+            }
+        }
+    }
+
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: PeerAddress, permit: OwnedSemaphorePermit) {
         let _permit = permit;
-        self.metrics.connection_opened();
+        let _counted = Counted::new(&self.metrics);
         tokio::select! {
             biased;
             () = self.abort.cancelled() => {}
             () = self.speak(socket, peer) => {}
         }
-        self.metrics.connection_closed();
     }
 
     async fn speak(&self, socket: TcpStream, peer: PeerAddress) {
@@ -256,7 +267,11 @@ impl Server {
         let result = loop {
             tokio::select! {
                 result = connection.as_mut() => break result,
-                () = self.asked_to_finish(), if !finishing => {
+                () = self.finish.cancelled(), if !finishing => {
+                    finishing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.crowded.notified(), if !finishing => if activity.has_served() {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -264,13 +279,6 @@ impl Server {
         };
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended");
-        }
-    }
-
-    async fn asked_to_finish(&self) {
-        tokio::select! {
-            () = self.finish.cancelled() => {}
-            () = self.crowded.notified() => {}
         }
     }
 
@@ -290,6 +298,22 @@ impl Server {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+/// One connection in the gauge, also when its task panics.
+struct Counted<'a>(&'a Metrics);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connection_opened();
+        Counted(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
     }
 }
 

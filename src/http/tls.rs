@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// How often the files are looked at.
+/// How often a daemon looks at the files.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(30);
 
 /// Where the certificate chain and the key lie, both PEM.
@@ -49,9 +50,13 @@ pub enum TlsError {
 pub struct Tls {
     settings: TlsSettings,
     config: ArcSwap<ServerConfig>,
+    loaded: Fingerprint,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// SHA-256 of both files: enough to see a change, and nothing to leak.
+type Fingerprint = [u8; 32];
+
+/// What the files hold. It has no `Debug`, since one of them is a secret.
 struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -62,7 +67,7 @@ impl Tls {
     pub async fn load(settings: TlsSettings) -> Result<Arc<Self>, TlsError> {
         let files = Files::read(&settings).await?;
         let config = ArcSwap::from_pointee(files.server_config(&settings)?);
-        Ok(Arc::new(Tls { settings, config }))
+        Ok(Arc::new(Tls { settings, config, loaded: files.fingerprint() }))
     }
 
     /// The server's side of a handshake; [`io::ErrorKind::TimedOut`] past the deadline.
@@ -71,15 +76,17 @@ impl Tls {
         tokio::time::timeout(self.settings.handshake_timeout, acceptor.accept(socket)).await?
     }
 
-    /// Takes up changed files until `stop`. Files that cannot be used are reported once per change, and the old
+    /// Takes up changed files until `stop`, looking at them `every` so often. Files that cannot be used are reported once per change, and the old
     /// certificate stays.
-    pub async fn reload_when_changed(&self, stop: CancellationToken, metrics: Arc<Metrics>) {
-        let mut seen = Files::read(&self.settings).await.ok();
-        while stop.run_until_cancelled(tokio::time::sleep(RELOAD_EVERY)).await.is_some() {
+    pub async fn reload_when_changed(&self, every: Duration, stop: CancellationToken, metrics: Arc<Metrics>) {
+        let mut seen = Some(self.loaded);
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
             let found = Files::read(&self.settings).await;
-            if found.as_ref().ok() == seen.as_ref() {
+            let now = found.as_ref().ok().map(Files::fingerprint);
+            if now == seen {
                 continue;
             }
+            seen = now;
             match found.as_ref().map_err(ToString::to_string).and_then(|files| self.take_up(files)) {
                 Ok(()) => tracing::info!("the TLS certificate was reloaded"),
                 Err(error) => {
@@ -87,7 +94,6 @@ impl Tls {
                     tracing::error!(error, "the changed TLS files cannot be used; the old certificate stays");
                 }
             }
-            seen = found.ok();
         }
     }
 
@@ -104,6 +110,10 @@ impl Files {
             tokio::fs::read(path).await.map_err(|source| TlsError::Read { path: path.clone(), source })
         };
         Ok(Files { certificate: read(&settings.certificate).await?, key: read(&settings.key).await? })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Sha256::new().chain_update(&self.certificate).chain_update(&self.key).finalize().into()
     }
 
     fn server_config(&self, settings: &TlsSettings) -> Result<ServerConfig, TlsError> {

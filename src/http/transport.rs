@@ -28,6 +28,11 @@ impl Activity {
         self.heads.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether any request has come.
+    pub fn has_served(&self) -> bool {
+        self.heads.load(Ordering::Acquire) > 0
+    }
+
     /// The answer is ready to be written.
     pub fn answered(&self) {
         self.in_flight.store(false, Ordering::Release);

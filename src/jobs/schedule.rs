@@ -250,6 +250,21 @@ mod tests {
         assert_eq!(schedule(expression, zone).next_after(at(after)).unwrap().to_string(), expected);
     }
 
+    #[rstest]
+    #[case("Europe/Berlin", "2026-10-24T22:00:00Z")]
+    #[case("Europe/Berlin", "2026-03-28T22:00:00Z")]
+    #[case("America/New_York", "2026-11-01T03:00:00Z")]
+    #[case("Australia/Lord_Howe", "2026-04-04T12:00:00Z")]
+    fn from_no_instant_of_a_changeover_night_is_the_next_firing_earlier(#[case] zone: &str, #[case] evening: &str) {
+        let schedule = schedule("0 */10 0-4 * * *", zone);
+        for minute in 0..8 * 60 {
+            let asked = at(evening) + std::time::Duration::from_secs(60 * minute);
+            let next = schedule.next_after(asked).unwrap();
+            assert!(next > asked, "after {asked} comes {next}");
+            assert_eq!(schedule.latest_at_or_before(next, asked), Some(next));
+        }
+    }
+
     #[test]
     fn several_times_inside_a_gap_fire_once_together() {
         let every_quarter = schedule("0 */15 2 * * *", "Europe/Berlin");

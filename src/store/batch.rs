@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 
+use super::error::StoreError;
 use super::model::{ClaimToken, DocumentKey, Entry, Index, Owner};
 use crate::domain::ids::CommitId;
 use crate::domain::time::Timestamp;
 
 /// A state change: applied as a whole when every check holds, else not at all.
 ///
-/// Repeating a batch is safe: a failed check answers [`Committed::Repeated`] when a document that the batch puts
-/// already bears its commit id. A batch that must survive a repetition therefore puts at least one document.
+/// Repeating a batch is safe: when a document that the batch puts already bears its commit id, the answer is
+/// [`Committed::Repeated`] and nothing is checked or written again. A batch that must survive a repetition therefore
+/// puts at least one document, and no two batches share a commit id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     pub commit: CommitId,
@@ -28,9 +30,11 @@ pub enum Check {
     Absent { key: DocumentKey },
     /// The unique key belongs to nobody.
     Free { unique: &'static str, key: String },
-    /// The counter plus `delta` stays within `min..=max`. A counter that was never written is 0.
+    /// The counter plus `delta` stays within `min..=max`. A counter that was never written is 0. Each check looks at
+    /// the counter as it stands before the batch, so a batch checks a counter once, with its whole change.
     Counter { name: String, delta: i64, min: i64, max: i64 },
-    /// The owner's timer is still held by this claim.
+    /// The owner's timer is still held by this claim: neither set, cleared nor claimed again since. An expired lease
+    /// that nobody else took up is still held, since nobody else has begun the work.
     Claimed { owner: Owner, token: ClaimToken },
     /// The entry stands in the index (`true`) or does not (`false`).
     Indexed { index: Index, entry: Entry, present: bool },
@@ -53,7 +57,7 @@ pub enum Write {
     Delete {
         key: DocumentKey,
     },
-    /// Changes the membership count blindly; with `bump`, also adds one to the revision and sets `modified`.
+    /// Changes the membership count blindly, to no less than 0; with `bump`, also adds one to the revision and sets `modified`.
     /// Nothing when there is no such document.
     Touch {
         key: DocumentKey,
@@ -86,6 +90,7 @@ pub enum Write {
     TimerClear {
         owner: Owner,
     },
+    /// Counters stay within ±[`Batch::MAX_COUNTER`].
     CounterAdd {
         name: String,
         delta: i64,
@@ -110,7 +115,71 @@ impl Batch {
     /// The bound on the bytes of all keys, bodies and states together.
     pub const MAX_BYTES: usize = 1 << 20;
 
+    /// Whole numbers are exact up to here in a Redis script.
+    pub const MAX_COUNTER: i64 = (1 << 53) - 1;
+
     pub const fn new(commit: CommitId) -> Self {
         Batch { commit, checks: Vec::new(), writes: Vec::new() }
+    }
+
+    /// Whether committing this batch once more cannot apply it twice.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.writes.iter().any(|write| matches!(write, Write::Put { .. }))
+    }
+
+    /// The documents that the batch puts.
+    pub(super) fn puts(&self) -> impl Iterator<Item = &DocumentKey> {
+        self.writes.iter().filter_map(|write| match write {
+            Write::Put { key, .. } => Some(key),
+            Write::Delete { .. }
+            | Write::Touch { .. }
+            | Write::UniqueSet { .. }
+            | Write::UniqueClear { .. }
+            | Write::IndexAdd { .. }
+            | Write::IndexRemove { .. }
+            | Write::TimerSet { .. }
+            | Write::TimerClear { .. }
+            | Write::CounterAdd { .. }
+            | Write::EventAppend { .. } => None,
+        })
+    }
+
+    /// Refuses what would hold up the store for too long.
+    pub(super) fn check_size(&self) -> Result<(), StoreError> {
+        let bytes = self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum();
+        let writes = self.writes.len();
+        if writes > Self::MAX_WRITES || self.checks.len() > Self::MAX_WRITES || bytes > Self::MAX_BYTES {
+            return Err(StoreError::TooLarge { writes, bytes });
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    fn bytes(&self) -> usize {
+        match self {
+            Check::Revision { key, .. } | Check::Exists { key } | Check::Absent { key } => key.id.len(),
+            Check::Free { key, .. } => key.len(),
+            Check::Counter { name, .. } => name.len(),
+            Check::Claimed { owner, .. } => owner.id.len(),
+            Check::Indexed { index, entry, .. } => index.0.len() + entry.key.len() + entry.id.len(),
+        }
+    }
+}
+
+impl Write {
+    fn bytes(&self) -> usize {
+        match self {
+            Write::Put { key, body, state, .. } => key.id.len() + body.len() + state.len(),
+            Write::Delete { key } | Write::Touch { key, .. } => key.id.len(),
+            Write::UniqueSet { key, id, .. } => key.len() + id.len(),
+            Write::UniqueClear { key, .. } => key.len(),
+            Write::IndexAdd { index, entry } | Write::IndexRemove { index, entry } => {
+                index.0.len() + entry.key.len() + entry.id.len()
+            }
+            Write::TimerSet { owner, .. } | Write::TimerClear { owner } => owner.id.len(),
+            Write::CounterAdd { name, .. } => name.len(),
+            Write::EventAppend { body } => body.len(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a store can fail with.
 
+use std::path::PathBuf;
+
 use super::batch::Check;
 
 /// A check that did not hold.
@@ -26,4 +28,38 @@ pub enum StoreError {
     /// What is stored cannot be read: a value of another type or form.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+}
+
+impl StoreError {
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
+        StoreError::Unavailable { reason: reason.into() }
+    }
+}
+
+/// Why a store cannot be opened. Each is a mistake of the installation that waiting does not mend; a Redis that is
+/// only absent opens, and answers [`StoreError::Unavailable`] until it is there.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "{} is held by another process: stop the other usherd, or give this one another data directory \
+         (USHERD_STORE__PATH)", .path.display()
+    )]
+    Held { path: PathBuf },
+    #[error("the data directory {} cannot be used", .path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("the database {} cannot be opened", .path.display())]
+    Database { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(
+        "this store was written by a newer usherd (schema {found}, this release knows {supported}): upgrade usherd"
+    )]
+    NewerSchema { found: u64, supported: u64 },
+    #[error(
+        "this Redis may evict keys when its memory is full (maxmemory-policy is {policy}), which would lose users: set \
+         `maxmemory-policy noeviction` in redis.conf, or run `CONFIG SET maxmemory-policy noeviction`"
+    )]
+    Eviction { policy: String },
+    #[error("the key prefix {prefix:?} may only have letters, digits and any of `-_.:`")]
+    Prefix { prefix: String },
+    #[error("the address of the Redis cannot be used: {reason}")]
+    Url { reason: String },
 }

@@ -1,5 +1,6 @@
 //! The things a store holds.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -109,6 +110,46 @@ pub struct Claim {
     pub due: Timestamp,
     pub token: ClaimToken,
     pub lease_until: Timestamp,
+}
+
+/// A timer as a walk over all of them meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    pub owner: Owner,
+    pub due: Timestamp,
+    /// When it can be claimed: `due`, or the end of the lease under which it is claimed.
+    pub wakes: Timestamp,
+}
+
+/// What one trip reads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reads {
+    pub documents: Vec<DocumentKey>,
+    /// Unique keys whose holders are wanted.
+    pub unique: Vec<(&'static str, String)>,
+}
+
+/// What was there, in the order in which it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    pub documents: Vec<Option<Document>>,
+    pub unique: Vec<Option<String>>,
+}
+
+/// Everything in a space but claims and event ids, in an order of its own: equal content makes equal dumps on every
+/// backend.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dump {
+    /// By kind and id.
+    pub documents: BTreeMap<(String, String), Document>,
+    /// The holder, by unique name and key.
+    pub unique: BTreeMap<(String, String), String>,
+    /// By index name.
+    pub indexes: BTreeMap<String, Vec<Entry>>,
+    /// By kind and id of the owner.
+    pub timers: BTreeMap<(String, String), Timestamp>,
+    pub counters: BTreeMap<String, i64>,
+    pub events: Vec<Bytes>,
 }
 
 /// The place of an event in the stream of its space; increases.

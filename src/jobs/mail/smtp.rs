@@ -93,7 +93,7 @@ impl Smtp {
         self.within_limit(async |session| self.deliver(session, message).await).await
     }
 
-    /// Connects, signs in and says goodbye.
+    /// Connects, signs in and asks for a sign of life (NOOP).
     pub async fn check(&self) -> Result<String, SendFailure> {
         self.within_limit(async |session| {
             let connection = self.connect(&mut session.phase).await?;
@@ -142,7 +142,10 @@ impl Smtp {
                 Ok(()) => return hand_over(session, connection, message.envelope(), &content).await,
                 // The relay had dropped the connection while it lay idle. Nothing was sent: begin afresh, once.
                 Err(Trouble::Smtp(error)) if gone(&error) => {}
-                Err(trouble) => return Err(trouble.at(Phase::Sender)),
+                Err(trouble) => {
+                    session.connection = Some(connection);
+                    return Err(trouble.at(Phase::Sender));
+                }
             }
         }
         session.phase = Phase::Connect;

@@ -154,11 +154,13 @@ impl Language {
     fn render(&self, mail: &Mail, context: &Context<'_>) -> Result<Rendered, TemplateError> {
         let subject = self.strings.text(&mail.subject_key()).to_owned();
         let name = context.recipient_name.map(safe_name).filter(|name| !name.is_empty());
+        let account = Some(safe_name(context.account_name)).filter(|account| !account.is_empty());
+        let account = account.unwrap_or_else(|| self.strings.text("common.unnamed_account").to_owned());
         let common = [
             ("lang", Value::from(&*self.tag)),
             ("dir", Value::from(direction(&self.tag))),
             ("subject", Value::from(&*subject)),
-            ("account", Value::from(safe_name(context.account_name))),
+            ("account", Value::from(account)),
             ("name", Value::from(name)),
         ];
         let values: Kwargs = common.into_iter().chain(mail.values(context, &self.strings)).collect();
@@ -274,19 +276,14 @@ fn tidy_text(text: &str) -> String {
 fn wrap(line: &str, out: &mut String) {
     let mut rest = line;
     while rest.chars().count() > TEXT_WIDTH && !rest.starts_with(' ') {
-        let limit = rest.char_indices().nth(TEXT_WIDTH).map_or(rest.len(), |(at, _)| at);
-        let Some(space) = rest[..=last_boundary(rest, limit)].rfind(' ').or_else(|| rest.find(' ')) else { break };
+        let spaces = rest.char_indices().take(TEXT_WIDTH + 1).filter(|(_, c)| *c == ' ');
+        let Some(space) = spaces.last().map(|(at, _)| at).or_else(|| rest.find(' ')) else { break };
         out.push_str(&rest[..space]);
         out.push('\n');
         rest = rest[space..].trim_start();
     }
     out.push_str(rest);
     out.push('\n');
-}
-
-/// `limit`, or where the character before it begins when a slice up to and including `limit` would part one.
-fn last_boundary(text: &str, limit: usize) -> usize {
-    if text.is_char_boundary(limit + 1) { limit } else { text[..limit].len().saturating_sub(1) }
 }
 
 /// Without the blank lines that block tags leave behind.
@@ -310,20 +307,35 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, TemplateError> {
     let listed = fs::read_dir(directory).and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect());
     let mut paths: Vec<PathBuf> = listed.map_err(|error| io_error(directory, &error))?;
     // Hidden entries are editors' and Kubernetes' (`..data`), not templates.
-    paths.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
+    paths.retain(|path| !name_of(path).starts_with('.'));
     paths.sort();
     Ok(paths)
 }
 
+/// The languages' folders. A template beside them instead of in one would go unnoticed.
 fn sub_directories(directory: &Path) -> Result<Vec<PathBuf>, TemplateError> {
-    let mut paths = entries(directory)?;
-    paths.retain(|path| path.is_dir());
-    Ok(paths)
+    let (folders, files): (Vec<_>, Vec<_>) = entries(directory)?.into_iter().partition(|path| path.is_dir());
+    match files.iter().find(|file| is_known(&name_of(file))) {
+        None => Ok(folders),
+        Some(file) => Err(TemplateError {
+            file: file.display().to_string(),
+            line: None,
+            detail: "put it into the folder of its language, such as en".to_owned(),
+        }),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn is_known(name: &str) -> bool {
+    name == STRINGS_FILE || BUILT_IN.iter().any(|(known, _)| *known == name)
 }
 
 /// The language of a directory, by its name.
 fn tag_of(directory: &Path) -> Result<String, TemplateError> {
-    let name = directory.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name = name_of(directory).to_lowercase();
     if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         Ok(name)
     } else {
@@ -339,8 +351,8 @@ fn tag_of(directory: &Path) -> Result<String, TemplateError> {
 fn own_files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, TemplateError> {
     let mut files = BTreeMap::new();
     for path in entries(directory)? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name != STRINGS_FILE && !BUILT_IN.iter().any(|(known, _)| *known == name) {
+        let name = name_of(&path);
+        if !is_known(&name) {
             let detail = format!(
                 "no mail has this name; known are {STRINGS_FILE} and, each as .html and .txt, layout, {}",
                 Mail::TEMPLATES.join(", ")

@@ -130,6 +130,22 @@ fn every_kind_has_a_subject_and_its_template_is_listed() {
 }
 
 #[test]
+fn a_notice_that_warns_does_not_say_that_it_can_be_ignored() {
+    let templates = built_in();
+    let ignorable = |mail: &Mail| templates.render(mail, &context("Acme")).expect("renders").text.contains("ignore it");
+    assert!(ignorable(&Mail::Invitation(invitation())));
+    assert!(!ignorable(&Mail::CopiedLinkNotice { accepted_at: now() }));
+    assert!(!ignorable(&Mail::AdminLinkAccepted { accepted_at: now() }));
+    assert!(!ignorable(&Mail::AddressNotice { address: "a***@example.org".to_owned() }));
+}
+
+#[test]
+fn an_account_whose_name_shows_nothing_is_your_workspace() {
+    let rendered = built_in().render(&Mail::Invitation(invitation()), &context("\u{200B}")).expect("renders");
+    assert!(rendered.text.starts_with("You are invited to your workspace\n"));
+}
+
+#[test]
 fn an_alert_lists_what_fits_and_counts_the_rest() {
     let lines = (1..=53).map(|n| format!("person {n}\r\n")).collect();
     let mail = Mail::AdminAlert { alert: Alert::Brake, lines, link: None };
@@ -162,6 +178,8 @@ fn a_template_that_forgets_its_link_or_has_a_name_without_meaning_is_refused() {
     assert!(error.detail.contains("{{ code }}"), "{error}");
     let error = refused("en/invitaton.txt", "{{ link }}");
     assert!(error.detail.contains("no mail has this name"), "{error}");
+    let error = refused("invitation.txt", "{{ link }}");
+    assert!(error.detail.contains("the folder of its language"), "{error}");
     let error = refused("en/strings.toml", "[invitation]\nsubjct = \"x\"");
     assert!(error.to_string().contains("en/strings.toml: `invitation.subjct`"), "{error}");
 }

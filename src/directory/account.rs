@@ -1,0 +1,89 @@
+//! An account (tenant) as stored, and the rules that hold in it: the configuration with the account's own settings on
+//! top.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::Settings;
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::lifecycle::{Admit, Policy, PolicyHold};
+use crate::domain::names::EmailAddress;
+use crate::domain::time::Timestamp;
+use crate::domain::user::{Minted, User};
+
+/// The settings document of an account. Absent values follow the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub id: AccountId,
+    pub name: String,
+    pub created: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admit: Option<Admit>,
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation_ttl: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_renewals: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until_start_date: Option<bool>,
+}
+
+/// What the store says about a user at this moment; see [`Policy`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    pub free_licenses: Vec<ResourceId>,
+    pub is_last_admin: bool,
+    /// A token made with `--test`: nothing is mailed.
+    pub test: bool,
+}
+
+impl Account {
+    pub fn new(id: AccountId, name: &str, now: Timestamp) -> Self {
+        Account {
+            id,
+            name: name.to_owned(),
+            created: now,
+            admit: None,
+            invitation_ttl: None,
+            max_renewals: None,
+            hold_until_start_date: None,
+        }
+    }
+
+    /// The policy for one transition of `user`, whose address is `address`.
+    pub fn policy(
+        &self,
+        settings: &Settings,
+        user: &User,
+        address: Option<&EmailAddress>,
+        facts: Facts,
+        mint: Minted,
+    ) -> Policy {
+        let provisioning = &settings.provisioning;
+        let by_domain =
+            address.and_then(|address| provisioning.admit_domains.get(&address.domain().to_lowercase()).copied());
+        let waits = self.hold_until_start_date.unwrap_or(provisioning.hold_until_start_date);
+        let start = user.employment_start_date.filter(|_| waits);
+        let hold = match (facts.test, start) {
+            (true, _) => Some(PolicyHold::ForDecision),
+            (false, Some(day)) => Some(PolicyHold::Until(day)),
+            (false, None) => None,
+        };
+        Policy {
+            admit: by_domain.or(self.admit).unwrap_or(provisioning.admit),
+            hold,
+            ttl: self.invitation_ttl.map_or(settings.invitations.ttl, Duration::from_millis),
+            max_renewals: self.max_renewals.unwrap_or(settings.invitations.max_renewals),
+            remind_after: settings.invitations.remind_after.clone(),
+            mint,
+            free_licenses: facts.free_licenses,
+            is_last_admin: facts.is_last_admin,
+            throttled: None,
+            braked: None,
+            default_account_role: provisioning.account_role.clone(),
+            lapsed_retention: settings.invitations.lapsed_retention,
+            tombstone_retention: settings.invitations.tombstone_retention,
+        }
+    }
+}

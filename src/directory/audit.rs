@@ -1,0 +1,61 @@
+//! Audit events: who changed what about whom, through which door. They name attributes, never values, and never hold
+//! a secret.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::ResourceId;
+use crate::domain::time::Timestamp;
+
+/// Who acts, and through which door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    pub channel: Door,
+    /// The client of a token, the id of a user, or the job.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Door {
+    Scim,
+    Api,
+    Console,
+    Cli,
+    Invitee,
+    System,
+}
+
+impl Actor {
+    pub fn new(channel: Door, name: impl Into<String>) -> Self {
+        Actor { channel, name: name.into(), request_id: None }
+    }
+}
+
+/// One entry of an account's audit stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub actor: Actor,
+    /// `user.provisioned`, `user.accepted` …
+    pub event: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<ResourceId>,
+    /// The revision that this event made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// The names of the attributes that changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<String>,
+    /// The code of the refusal, when the attempt was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}

@@ -1,0 +1,317 @@
+//! From transitions to one batch: the only place that knows what goes along with a change of a user.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::audit::{AuditEvent, Door};
+use super::error::Error;
+use super::outbox::{Letter, LetterKind};
+use super::record::{Keys, UserRecord};
+use super::request::Context;
+use super::resources::Seats;
+use super::{Directory, entropy, keys};
+use crate::domain::ids::{OutboxId, ResourceId};
+use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_due};
+use crate::domain::names::EmailAddress;
+use crate::domain::time::Timestamp;
+use crate::domain::user::{Invitation, Minted, Standing, User};
+use crate::store::{Batch, Check, ClaimToken, Write};
+
+/// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub before: UserRecord,
+    pub after: UserRecord,
+    pub policy: Policy,
+    seats: Seats,
+    /// The name of what happened, for the audit.
+    what: &'static str,
+    mails: Vec<Mail>,
+    alerts: Vec<Alert>,
+    /// Attributes that a request named.
+    attributes: Vec<String>,
+}
+
+impl Change {
+    /// Lets one event act on the user.
+    pub fn apply(&mut self, event: &Event, now: Timestamp) -> Result<(), Refusal> {
+        let outcome = lifecycle::transition(&self.after.user, event, &self.policy, now)?;
+        self.after.user = outcome.user;
+        self.mails.extend(outcome.mails);
+        self.alerts.extend(outcome.alerts);
+        Ok(())
+    }
+
+    /// Says by what name the audit is to know the change.
+    pub fn named(&mut self, what: &'static str) {
+        self.what = what;
+    }
+
+    pub fn attributes(&mut self, names: impl IntoIterator<Item = String>) {
+        self.attributes.extend(names);
+    }
+
+    /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
+    pub fn is_empty(&self) -> bool {
+        self.before.user == self.after.user
+            && self.before.profile == self.after.profile
+            && self.before.names == self.after.names
+            && self.mails.is_empty()
+    }
+}
+
+impl Directory {
+    /// Begins a change of `record`, with the facts that its transitions go by. `licenses` are those that the change
+    /// may assign.
+    pub(super) async fn change(
+        &self,
+        context: &Context,
+        what: &'static str,
+        record: UserRecord,
+        after: UserRecord,
+    ) -> Result<Change, Error> {
+        let licenses: BTreeSet<ResourceId> =
+            record.user.licenses.iter().chain(&after.user.licenses).map(|assigned| assigned.license).collect();
+        let seats = self.seats(context, &licenses).await?;
+        let is_last_admin = record.user.is_effective_admin()
+            && self
+                .store
+                .counters(&context.space, &[keys::ADMIN_COUNT])
+                .await?
+                .first()
+                .is_some_and(|admins| *admins <= 1);
+        let facts = super::account::Facts {
+            free_licenses: seats.free.clone(),
+            is_last_admin,
+            test: context.token.as_ref().is_some_and(|token| token.test),
+        };
+        let policy = self.policy(context, &after, facts);
+        Ok(Change {
+            before: record,
+            after,
+            policy,
+            seats,
+            what,
+            mails: Vec::new(),
+            alerts: Vec::new(),
+            attributes: Vec::new(),
+        })
+    }
+
+    fn policy(&self, context: &Context, record: &UserRecord, facts: super::account::Facts) -> Policy {
+        let mint = Minted { generation: entropy::generation(), kid: self.keys.current().clone(), at: context.now };
+        let address = record.user.sign_in_address.clone().or_else(|| record.address_of_profile());
+        context.account.policy(&self.settings, &record.user, address.as_ref(), facts, mint)
+    }
+
+    /// When the user's timer is to ring, on the ticks of the schedule that acts on it.
+    fn timer_of(&self, user: &User, policy: &Policy) -> Option<Timestamp> {
+        next_due(user, policy).map(|(at, due)| (self.timetable)(due, at))
+    }
+
+    /// Makes the batch of a change and writes the new revision into `change.after`. `claim` is the timer that led here.
+    pub(super) fn plan(&self, context: &Context, change: &mut Change, claim: Option<ClaimToken>) -> Batch {
+        let now = context.now;
+        let mut batch = context.batch(entropy::commit_id(now));
+        let id = change.after.user.id;
+        self.plan_mails(&mut batch, change, now);
+        self.plan_document(&mut batch, change, now);
+        plan_seats(&mut batch, change);
+        plan_admins(&mut batch, change, context.actor.channel);
+
+        let due = self.timer_of(&change.after.user, &change.policy);
+        if let Some(token) = claim {
+            batch.checks.push(Check::Claimed { owner: keys::user_timer(id), token });
+        }
+        if claim.is_some() || due != self.timer_of(&change.before.user, &change.policy) {
+            batch.writes.push(match due {
+                Some(due) => Write::TimerSet { owner: keys::user_timer(id), due },
+                None => Write::TimerClear { owner: keys::user_timer(id) },
+            });
+        }
+        batch.writes.push(Write::EventAppend { body: audit_of(context, change) });
+        batch
+    }
+
+    /// −mail and +mail: letters of a superseded generation go, new ones are put with a timer that rings at once.
+    fn plan_mails(&self, batch: &mut Batch, change: &mut Change, now: Timestamp) {
+        let queued_before = change.before.user.invitation().and_then(|invitation| invitation.queued);
+        let mut mails = std::mem::take(&mut change.mails);
+        mails.sort_by_key(|mail| *mail == Mail::Reminder);
+        mails.dedup();
+        for mail in mails {
+            let kind = LetterKind::from(mail);
+            let Some(to) = recipient(mail, change) else { continue };
+            let generation = match mail {
+                Mail::ConfirmAddress => {
+                    change.after.user.unconfirmed_address.as_ref().map(|waiting| waiting.minted.generation)
+                }
+                _ => change.after.user.invitation().filter(|it| it.is_live()).and_then(Invitation::generation),
+            };
+            let mut letter_id = entropy::outbox_id(now);
+            if kind.carries_invitation() {
+                let Some(invitation) = change.after.user.invitation_mut().filter(|invitation| invitation.is_live())
+                else {
+                    continue;
+                };
+                if invitation.queued.is_some() {
+                    // The link is on its way already: a reminder has nothing to add.
+                    continue;
+                }
+                letter_id = *invitation.queued.insert(letter_id);
+            }
+            let letter = Letter {
+                id: letter_id,
+                kind,
+                user: change.after.user.id,
+                generation,
+                to,
+                created: now,
+                attempts: 0,
+                last_reply: None,
+            };
+            put_letter(batch, &letter, 1, now);
+            batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
+            self.nudge.notify_one();
+        }
+        let queued_after = change.after.user.invitation().and_then(|invitation| invitation.queued);
+        if let Some(superseded) = queued_before.filter(|queued| Some(*queued) != queued_after) {
+            remove_letter(batch, superseded);
+        }
+    }
+
+    fn plan_document(&self, batch: &mut Batch, change: &mut Change, now: Timestamp) {
+        let (before, after) = (&change.before, &mut change.after);
+        let key = keys::user(after.user.id);
+        batch.checks.push(match before.revision {
+            0 => Check::Absent { key: key.clone() },
+            revision => Check::Revision { key: key.clone(), revision },
+        });
+        let keys_now = after.keys_now(now);
+        for (unique, owned) in before.keys.uniques.difference(&keys_now.uniques) {
+            batch.writes.push(Write::UniqueClear { unique: unique_name(unique), key: owned.clone() });
+        }
+        for (unique, wanted) in keys_now.uniques.difference(&before.keys.uniques) {
+            batch.checks.push(Check::Free { unique: unique_name(unique), key: wanted.clone() });
+            let id = after.user.id.to_string();
+            batch.writes.push(Write::UniqueSet { unique: unique_name(unique), key: wanted.clone(), id });
+        }
+        for stale in before.keys.entries.difference(&keys_now.entries) {
+            let (index, entry) = Keys::index_entry(stale, after.user.id);
+            batch.writes.push(Write::IndexRemove { index, entry });
+        }
+        for fresh in keys_now.entries.difference(&before.keys.entries) {
+            let (index, entry) = Keys::index_entry(fresh, after.user.id);
+            batch.writes.push(Write::IndexAdd { index, entry });
+        }
+        after.revision = before.revision + 1;
+        after.modified = now;
+        if matches!(after.user.standing, Standing::Unborn) {
+            batch.writes.push(Write::Delete { key });
+        } else {
+            let state = after.state(&keys_now).into();
+            let body = after.body(self.user_type()).into();
+            let (revision, created) = (after.revision, after.created);
+            batch.writes.push(Write::Put { key, revision, created, modified: now, body, state });
+        }
+        after.keys = keys_now;
+    }
+}
+
+/// Seats follow from the user before and after; a quota is never overshot, whoever else reserves at the same moment.
+fn plan_seats(batch: &mut Batch, change: &Change) {
+    for (license, quota) in &change.seats.quotas {
+        let held = |user: &User| {
+            let holds = user.licenses.iter().any(|assigned| assigned.seat && assigned.license == *license);
+            i64::from(holds)
+        };
+        let delta = held(&change.after.user) - held(&change.before.user);
+        if delta == 0 {
+            continue;
+        }
+        let name = keys::seats(*license);
+        if let (1.., Some(quota)) = (delta, quota) {
+            let max = i64::try_from(*quota).unwrap_or(i64::MAX);
+            batch.checks.push(Check::Counter { name: name.clone(), delta, min: 0, max });
+        }
+        batch.writes.push(Write::CounterAdd { name, delta });
+    }
+}
+
+/// G1 under race: two admins who demote each other at the same moment cannot both succeed. A provider's word counts
+/// even then, since a leaver must lose access.
+fn plan_admins(batch: &mut Batch, change: &Change, door: Door) {
+    let delta = i64::from(change.after.user.is_effective_admin()) - i64::from(change.before.user.is_effective_admin());
+    if delta == 0 {
+        return;
+    }
+    let name = keys::ADMIN_COUNT.to_owned();
+    if delta < 0 && door != Door::Scim {
+        batch.checks.push(Check::Counter { name: name.clone(), delta, min: 1, max: i64::MAX });
+    }
+    batch.writes.push(Write::CounterAdd { name, delta });
+}
+
+fn recipient(mail: Mail, change: &Change) -> Option<EmailAddress> {
+    match mail {
+        Mail::Invitation | Mail::Reminder | Mail::Welcome | Mail::LinkUsedNotice => {
+            change.after.user.sign_in_address.clone()
+        }
+        Mail::ConfirmAddress => change.after.user.unconfirmed_address.as_ref().map(|waiting| waiting.address.clone()),
+        Mail::AddressNotice => change.before.user.sign_in_address.clone(),
+    }
+}
+
+pub(super) fn put_letter(batch: &mut Batch, letter: &Letter, revision: u64, now: Timestamp) {
+    batch.writes.push(Write::Put {
+        key: keys::outbox(letter.id),
+        revision,
+        created: letter.created,
+        modified: now,
+        body: serde_json::to_vec(letter).expect("a letter has only string keys").into(),
+        state: Bytes::new(),
+    });
+    if revision == 1 {
+        batch
+            .writes
+            .push(Write::IndexAdd { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(letter.id) });
+    }
+}
+
+pub(super) fn remove_letter(batch: &mut Batch, id: OutboxId) {
+    batch.writes.push(Write::Delete { key: keys::outbox(id) });
+    batch.writes.push(Write::TimerClear { owner: keys::outbox_timer(id) });
+    batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(id) });
+}
+
+/// Ids are ordered by the time they were made, so the queue is too.
+fn queue_entry(id: OutboxId) -> crate::store::Entry {
+    crate::store::Entry { key: String::new(), id: id.to_string() }
+}
+
+/// The store wants the names of unique keys as the constants they are.
+fn unique_name(name: &str) -> &'static str {
+    match name {
+        keys::USER_NAME => keys::USER_NAME,
+        keys::EXTERNAL_ID => keys::EXTERNAL_ID,
+        _ => keys::ADDRESS,
+    }
+}
+
+fn audit_of(context: &Context, change: &Change) -> Bytes {
+    let status = |user: &User| user.status().map(|status| status.as_str().to_owned());
+    let event = AuditEvent {
+        at: context.now,
+        actor: context.actor.clone(),
+        event: change.what.to_owned(),
+        user: Some(change.after.user.id),
+        revision: Some(change.after.revision),
+        before: status(&change.before.user),
+        after: status(&change.after.user),
+        attributes: change.attributes.clone(),
+        alerts: change.alerts.iter().map(|alert| format!("{alert:?}")).collect(),
+        refused: None,
+    };
+    serde_json::to_vec(&event).expect("an event has only string keys").into()
+}

@@ -1,0 +1,146 @@
+//! Who asks, and what they may: loaded from the store with the data, at every request.
+
+use super::account::Account;
+use super::audit::{Actor, Door};
+use super::error::Error;
+use super::tokens::{Token, read_token};
+use super::{Directory, keys};
+use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::lifecycle::Provider;
+use crate::domain::secrets::Scope;
+use crate::domain::time::Timestamp;
+use crate::store::{Batch, Check, Document, DocumentKey, Space};
+
+/// One request to a use case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub account: AccountId,
+    pub access: Access,
+    /// By which the request is found in logs and in the audit.
+    pub id: Option<String>,
+}
+
+/// By what right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// A provisioning token, through SCIM or the API; its rights are read at each request.
+    Token { id: TokenId, door: Door },
+    /// Somebody whose right was decided before: the command line, a verified link, a timer.
+    Trusted { actor: Actor },
+}
+
+/// A request with what the store says about it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    pub account: Account,
+    pub space: Space,
+    pub now: Timestamp,
+    pub actor: Actor,
+    /// The token that asks; `None` for trusted access.
+    pub token: Option<Token>,
+    /// The revisions that the rights were read at: a batch checks them, so that they still hold when it commits.
+    guards: Vec<Check>,
+}
+
+impl Request {
+    /// By a token.
+    pub fn by_token(account: AccountId, id: TokenId, door: Door, request_id: Option<String>) -> Self {
+        Request { account, access: Access::Token { id, door }, id: request_id }
+    }
+
+    /// By somebody who was let through already.
+    pub fn trusted(account: AccountId, actor: Actor) -> Self {
+        Request { account, id: actor.request_id.clone(), access: Access::Trusted { actor } }
+    }
+}
+
+impl Context {
+    /// # Errors
+    /// [`Error::MissingScope`] when the token lacks `scope`. Trusted access has all.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        if self.allows(scope) { Ok(()) } else { Err(Error::MissingScope(scope)) }
+    }
+
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.token.as_ref().is_none_or(|token| token.scopes.contains(scope))
+    }
+
+    /// The token as the lifecycle sees a SCIM client.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a request without a token: only clients provision.
+    pub fn provider(&self) -> Result<Provider, Error> {
+        let token = self.token.as_ref().ok_or(Error::Unauthorized)?;
+        Ok(Provider {
+            client: token.client.clone(),
+            takeover: token.scopes.contains(Scope::UsersTakeover),
+            roles_write: token.scopes.contains(Scope::RolesWrite),
+        })
+    }
+
+    /// A batch that holds only while the rights of this request do.
+    pub fn batch(&self, commit: crate::domain::ids::CommitId) -> Batch {
+        let mut batch = Batch::new(commit);
+        batch.checks.clone_from(&self.guards);
+        batch
+    }
+}
+
+impl Directory {
+    /// Loads the rights of a request together with the documents it is about, in one trip.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] when the token is not alive, [`Error::NotFound`] when the account is gone.
+    pub async fn open(
+        &self,
+        request: &Request,
+        wanted: &[DocumentKey],
+    ) -> Result<(Context, Vec<Option<Document>>), Error> {
+        let space = Space::Account(request.account.clone());
+        let mut all = Vec::with_capacity(wanted.len() + 2);
+        all.push(keys::settings());
+        all.extend(match &request.access {
+            Access::Token { id, .. } => Some(keys::token(*id)),
+            Access::Trusted { .. } => None,
+        });
+        let guards_end = all.len();
+        all.extend_from_slice(wanted);
+
+        let mut documents = self.store.get(&space, &all).await?;
+        let rest = documents.split_off(guards_end.min(documents.len()));
+        let context = self.context(request, space, &all[..guards_end], &documents)?;
+        Ok((context, rest))
+    }
+
+    fn context(
+        &self,
+        request: &Request,
+        space: Space,
+        guard_keys: &[DocumentKey],
+        documents: &[Option<Document>],
+    ) -> Result<Context, Error> {
+        let now = self.store.now();
+        let settings = documents.first().and_then(Option::as_ref);
+        let (actor, token) = match &request.access {
+            Access::Trusted { actor } => (actor.clone(), None),
+            Access::Token { door, .. } => {
+                let document = documents.get(1).and_then(Option::as_ref).ok_or(Error::Unauthorized)?;
+                let token = read_token(&document.body)?;
+                if !token.is_alive(now) {
+                    return Err(Error::Unauthorized);
+                }
+                let actor = Actor { channel: *door, name: token.client.to_string(), request_id: request.id.clone() };
+                (actor, Some(token))
+            }
+        };
+        let settings = settings.ok_or_else(|| Error::NotFound(format!("there is no account {}", request.account)))?;
+        let account: Account =
+            serde_json::from_slice(&settings.body).map_err(|error| Error::damaged("account settings", error))?;
+        let guards = guard_keys
+            .iter()
+            .zip(documents.iter().flatten())
+            .map(|(key, document)| Check::Revision { key: key.clone(), revision: document.revision })
+            .collect();
+        Ok(Context { account, space, now, actor, token, guards })
+    }
+}

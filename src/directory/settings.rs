@@ -1,0 +1,53 @@
+//! What the use cases need to know of the configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::lifecycle::Admit;
+use crate::domain::roles::{LicenseSpec, Roles};
+
+/// The part of the configuration that decides about users.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Without a trailing slash; every link and location begins with it.
+    pub public_url: String,
+    /// How long a use case may take, retries included.
+    pub deadline: Duration,
+    pub invitations: Invitations,
+    pub provisioning: Provisioning,
+    pub roles: Roles,
+    /// The licenses that a new account is seeded with.
+    pub licenses: Vec<LicenseSpec>,
+    pub queries: Queries,
+}
+
+#[derive(Debug, Clone)]
+pub struct Invitations {
+    pub ttl: Duration,
+    pub max_renewals: u32,
+    /// After these spans of its life an invitation is repeated; empty: the defaults of the lifecycle page.
+    pub remind_after: Vec<Duration>,
+    pub lapsed_retention: Duration,
+    pub tombstone_retention: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Provisioning {
+    pub admit: Admit,
+    /// By folded e-mail domain; the others follow `admit`.
+    pub admit_domains: BTreeMap<String, Admit>,
+    pub account_role: String,
+    /// By name; made known to a new user when the account has them.
+    pub organization: Option<String>,
+    pub licenses: Vec<String>,
+    pub projects: Vec<String>,
+    pub hold_until_start_date: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Queries {
+    pub default_page: usize,
+    pub max_page: usize,
+    /// Documents that one request may read to answer a filter without an index.
+    pub max_scan: usize,
+}

@@ -1,0 +1,254 @@
+//! What is due: claimed timers of users, and the letters of the outbox with their fate.
+
+use std::time::Duration;
+
+use super::audit::{Actor, Door};
+use super::change::{put_letter, remove_letter};
+use super::error::Error;
+use super::outbox::{Letter, LetterKind};
+use super::record::UserRecord;
+use super::request::{Context, Request};
+use super::{Directory, entropy, keys};
+use crate::domain::ids::{AccountId, OutboxId};
+use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
+use crate::domain::time::Timestamp;
+use crate::domain::user::User;
+use crate::store::{Check, Claim, StoreError, Write};
+
+/// A letter that is to go out now, with what its text is made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueLetter {
+    pub letter: Letter,
+    pub account: AccountId,
+    pub account_name: String,
+    pub record: UserRecord,
+    pub claim: Claim,
+    pub now: Timestamp,
+    revision: u64,
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The relay took it.
+    Accepted { reply: String },
+    /// The relay said never to this address.
+    Bounced { reply: String },
+    /// To be tried again then; `counts` is false when the relay was not the letter's own trouble (a paused queue).
+    Later { at: Timestamp, reply: String, counts: bool },
+    /// No attempt is left.
+    GivenUp { reply: String },
+}
+
+/// What a due timer turned out to be.
+#[derive(Debug)]
+pub enum DueWork {
+    /// Done, or nothing was left to do.
+    Settled {
+        event: Option<&'static str>,
+    },
+    Letter(Box<DueLetter>),
+}
+
+impl Directory {
+    /// Acts on a claimed timer: a user's at once, a letter's by handing it to the mail worker.
+    ///
+    /// # Errors
+    /// Of the store; the claim then lapses and another replica takes over.
+    pub async fn due(&self, account: &AccountId, claim: Claim) -> Result<DueWork, Error> {
+        match claim.owner.kind {
+            keys::USER => self.due_user(account, &claim).await,
+            keys::OUTBOX => self.due_letter(account, claim).await,
+            // Left for a newer replica that knows this kind: the claim lapses by itself.
+            unknown => {
+                tracing::warn!(kind = unknown, "timer of an unknown kind left alone");
+                Ok(DueWork::Settled { event: None })
+            }
+        }
+    }
+
+    async fn due_user(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
+        let request = system(account, "timer");
+        let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
+        let Some(document) = documents.into_iter().next().flatten() else {
+            self.end_claim(&context, claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        };
+        let before = UserRecord::decode(&document)?;
+        let mut change = self.change(&context, "user.timer", before.clone(), before).await?;
+        let due = next_due(&change.after.user, &change.policy);
+        let due = due.filter(|(at, due)| (self.timetable)(*due, *at) <= context.now);
+        let Some((_, due)) = due else {
+            let next = next_due(&change.after.user, &change.policy).map(|(at, due)| (self.timetable)(due, at));
+            self.end_claim(&context, claim, next).await?;
+            return Ok(DueWork::Settled { event: None });
+        };
+        let (what, event) = event_of(due);
+        change.named(what);
+        change.apply(&event, context.now)?;
+        let batch = self.plan(&context, &mut change, Some(claim.token));
+        match self.store.commit(&context.space, &batch).await {
+            Ok(_) => Ok(DueWork::Settled { event: Some(what) }),
+            // Somebody else changed the user or took the claim: its timer is theirs, or is due again.
+            Err(StoreError::Conflict(_)) => Ok(DueWork::Settled { event: None }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn due_letter(&self, account: &AccountId, claim: Claim) -> Result<DueWork, Error> {
+        let request = system(account, "mail");
+        let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
+        let Some(document) = documents.into_iter().next().flatten() else {
+            self.end_claim(&context, &claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        };
+        let letter: Letter =
+            serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
+        let record = self.store.get(&context.space, &[keys::user(letter.user)]).await?.pop().flatten();
+        let record = record.as_ref().map(UserRecord::decode).transpose()?;
+        match record.filter(|record| is_current(&letter, &record.user)) {
+            Some(record) => Ok(DueWork::Letter(Box::new(DueLetter {
+                letter,
+                account: account.clone(),
+                account_name: context.account.name,
+                record,
+                claim,
+                now: context.now,
+                revision: document.revision,
+            }))),
+            None => {
+                self.drop_letter(&context, &claim, letter.id).await?;
+                Ok(DueWork::Settled { event: Some("mail.dropped") })
+            }
+        }
+    }
+
+    /// Records what became of a letter, together with what that means for its user. Refused when the claim was lost:
+    /// whoever holds it now decides.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn settle(&self, due: &DueLetter, fate: &Fate) -> Result<(), Error> {
+        let request = system(&due.account, "mail");
+        retrying!(self, {
+            let (context, documents) = self.open(&request, &[keys::user(due.letter.user)]).await?;
+            let record = documents.first().and_then(Option::as_ref).map(UserRecord::decode).transpose()?;
+            let mut batch = match record {
+                Some(before) => self.plan_fate(&context, due, fate, before).await?,
+                None => context.batch(entropy::commit_id(context.now)),
+            };
+            batch.checks.push(Check::Claimed { owner: due.claim.owner.clone(), token: due.claim.token });
+            match fate {
+                Fate::Accepted { .. } | Fate::Bounced { .. } | Fate::GivenUp { .. } => {
+                    remove_letter(&mut batch, due.letter.id);
+                }
+                Fate::Later { at, reply, counts } => {
+                    let mut letter = due.letter.clone();
+                    letter.attempts = letter.attempts.saturating_add(u32::from(*counts));
+                    letter.last_reply = Some(reply.clone());
+                    put_letter(&mut batch, &letter, due.revision + 1, context.now);
+                    batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: *at });
+                }
+            }
+            match self.store.commit(&context.space, &batch).await {
+                Ok(_) => Ok(Some(())),
+                Err(StoreError::Conflict(violation)) => match violation.check {
+                    Check::Claimed { .. } => {
+                        tracing::info!(letter = %due.letter.id, "the claim on a mail was lost; its new holder settles it");
+                        Ok(Some(()))
+                    }
+                    _ => Ok(None),
+                },
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    async fn plan_fate(
+        &self,
+        context: &Context,
+        due: &DueLetter,
+        fate: &Fate,
+        before: UserRecord,
+    ) -> Result<crate::store::Batch, Error> {
+        let generation = due.letter.generation.filter(|_| due.letter.kind.carries_invitation());
+        let (what, event) = match fate {
+            Fate::Accepted { .. } => ("mail.accepted", Event::MailAccepted { generation }),
+            Fate::Bounced { .. } => ("mail.bounced", Event::MailBounced { generation }),
+            Fate::GivenUp { .. } => ("mail.given_up", Event::MailGivenUp { generation }),
+            Fate::Later { .. } => return Ok(context.batch(entropy::commit_id(context.now))),
+        };
+        let mut after = before.clone();
+        if let Some(invitation) = after.user.invitation_mut()
+            && invitation.queued == Some(due.letter.id)
+        {
+            invitation.queued = None;
+        }
+        let mut change = self.change(context, what, before, after).await?;
+        change.apply(&event, context.now)?;
+        if change.is_empty() {
+            return Ok(context.batch(entropy::commit_id(context.now)));
+        }
+        Ok(self.plan(context, &mut change, None))
+    }
+
+    async fn drop_letter(&self, context: &Context, claim: &Claim, id: OutboxId) -> Result<(), Error> {
+        let mut batch = context.batch(entropy::commit_id(context.now));
+        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+        remove_letter(&mut batch, id);
+        self.committed(&context.space, &batch).await.map(|_| ())
+    }
+
+    /// Ends a claim on a timer that has nothing to do now.
+    async fn end_claim(&self, context: &Context, claim: &Claim, next: Option<Timestamp>) -> Result<(), Error> {
+        let mut batch = context.batch(entropy::commit_id(context.now));
+        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+        let owner = claim.owner.clone();
+        batch.writes.push(match next {
+            Some(due) => Write::TimerSet { owner, due },
+            None => Write::TimerClear { owner },
+        });
+        self.committed(&context.space, &batch).await.map(|_| ())
+    }
+
+    /// Claims what is due in an account, for `lease`.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn claim_due(&self, account: &AccountId, limit: usize, lease: Duration) -> Result<Vec<Claim>, Error> {
+        let space = crate::store::Space::Account(account.clone());
+        Ok(self.store.claim_due(&space, limit, lease).await?)
+    }
+}
+
+fn event_of(due: Due) -> (&'static str, Event) {
+    match due {
+        Due::Hold => ("user.hold_due", Event::HoldDecided(HoldDecision::Due)),
+        Due::Reminder => ("user.reminded", Event::ReminderDue),
+        Due::Expiry => ("user.invitation_expired", Event::ExpiryDue),
+        Due::Renewal => ("user.invitation_renewed", Event::RenewalDue),
+        Due::Retention => ("user.retention_ended", Event::RetentionDue),
+        Due::Tombstone => ("user.forgotten", Event::TombstoneDue),
+    }
+}
+
+/// Whether a letter still means something to its user: an invitation whose generation is gone is not sent.
+fn is_current(letter: &Letter, user: &User) -> bool {
+    if letter.kind.carries_invitation() {
+        return user
+            .invitation()
+            .is_some_and(|invitation| invitation.is_live() && invitation.generation() == letter.generation);
+    }
+    match letter.kind {
+        LetterKind::ConfirmAddress => user
+            .unconfirmed_address
+            .as_ref()
+            .is_some_and(|waiting| Some(waiting.minted.generation) == letter.generation),
+        LetterKind::Welcome | LetterKind::LinkUsedNotice => user.scim_active(),
+        LetterKind::AddressNotice | LetterKind::Invitation | LetterKind::Reminder => true,
+    }
+}
+
+fn system(account: &AccountId, name: &str) -> Request {
+    Request::trusted(account.clone(), Actor::new(Door::System, name))
+}

@@ -1,0 +1,112 @@
+//! `/scim/v2`: one handler that reads the route itself, so that every answer on these paths, also to an unknown route
+//! or method, is a SCIM message.
+
+mod reply;
+mod route;
+mod users;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+
+use reply::Failure;
+pub use reply::error;
+use route::{Discovery, Endpoint, Route};
+
+use super::service::{Asked, Service};
+use crate::directory::Door;
+use crate::scim::discovery;
+use crate::scim::list::ListResponse;
+use crate::scim::{SchemaTable, ScimError};
+
+/// Bodies are bounded before they get here, by the guard.
+const WHATEVER_THE_GUARD_LETS_THROUGH: usize = usize::MAX;
+
+/// Answers every request below `/scim/v2`.
+pub async fn handle(State(service): State<Service>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    match answer(&service, &asked, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.respond(asked.request_id.as_deref()),
+    }
+}
+
+async fn answer(service: &Service, asked: &Asked, request: Request) -> Result<Response, Failure> {
+    let table = service.directory.schemas();
+    let route = Route::parse(table, request.method(), request.uri().path())?;
+    acceptable(request.headers())?;
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    match route {
+        Route::Discovery(what) => {
+            if query_has_filter(&query) {
+                // RFC 7644 §4: a filter on these endpoints is forbidden.
+                return Err(ScimError::plain(403, "filters are not supported on this endpoint").into());
+            }
+            let base = format!("{}/scim/v2", service.directory.settings().public_url);
+            discover(table, &what, service, &base)
+        }
+        Route::Resource { endpoint, action } => {
+            let caller = service.caller(asked, Door::Scim).await?;
+            let (parts, body) = request.into_parts();
+            let body = match parts.method {
+                Method::POST | Method::PUT | Method::PATCH => Some(json_body(&parts.headers, body).await?),
+                _ => None,
+            };
+            match endpoint {
+                Endpoint::Users => {
+                    let call = users::Call { service, caller: &caller, headers: &parts.headers, query: &query };
+                    call.answer(action, body).await
+                }
+            }
+        }
+    }
+}
+
+fn discover(table: &SchemaTable, what: &Discovery, service: &Service, base: &str) -> Result<Response, Failure> {
+    let unknown = |kind: &str, name: &str| ScimError::plain(404, format!("there is no {kind} {name}"));
+    let found = match what {
+        Discovery::ServiceProviderConfig => discovery::service_provider_config(&service.settings.scim, base),
+        Discovery::Schemas => ListResponse::all(discovery::schemas(table, base)).to_json(),
+        Discovery::Schema(urn) => discovery::schema(table, urn, base).ok_or_else(|| unknown("schema", urn))?,
+        Discovery::ResourceTypes => ListResponse::all(discovery::resource_types(table, base)).to_json(),
+        Discovery::ResourceType(name) => {
+            discovery::resource_type(table, name, base).ok_or_else(|| unknown("resource type", name))?
+        }
+    };
+    Ok(reply::json(StatusCode::OK, &found))
+}
+
+fn query_has_filter(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("filter"))
+}
+
+/// RFC 7644 §3.8: JSON under either name goes out; a client that takes neither gets 406.
+fn acceptable(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(()) };
+    let accept = accept.to_str().unwrap_or("*/*").to_ascii_lowercase();
+    let takes = |kind: &str| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        matches!(kind, "" | "*/*" | "application/*" | "application/scim+json" | "application/json" | "application/scim")
+    };
+    if accept.split(',').any(takes) {
+        Ok(())
+    } else {
+        Err(ScimError::plain(406, "this service answers in application/scim+json; put that into Accept").into())
+    }
+}
+
+async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("?").to_ascii_lowercase());
+    let essence = kind.as_deref().map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
+    if !matches!(essence.as_deref(), None | Some("application/scim+json" | "application/json" | "application/scim")) {
+        let detail = "send the body as application/scim+json (or application/json) in Content-Type";
+        return Err(ScimError::plain(415, detail).into());
+    }
+    let bytes = to_bytes(body, WHATEVER_THE_GUARD_LETS_THROUGH)
+        .await
+        .map_err(|_| ScimError::plain(400, "the body did not arrive completely"))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ScimError::invalid_syntax(format!("the body is not JSON: {error}")).into())
+}

@@ -1,0 +1,142 @@
+//! SCIM replies: resources, lists, and the one mapping of errors.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::directory::Error;
+use crate::domain::lifecycle::Refusal;
+use crate::http::limits::Throttled;
+use crate::http::service::Turned;
+use crate::scim::{ScimError, ScimType};
+
+const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
+
+/// An error answer in the making, with the headers that belong to it.
+#[derive(Debug)]
+pub struct Failure {
+    error: ScimError,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Failure {
+    /// 405, with the methods that are allowed (RFC 9110 §15.5.6).
+    pub fn method(allowed: &[Method]) -> Self {
+        let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let error = ScimError::plain(405, format!("this method is not allowed here; allowed: {allowed}"));
+        Failure { error, headers: Vec::new() }.with(header::ALLOW, &allowed)
+    }
+
+    fn with(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    /// The answer. The request id in the detail is what an identity provider's log shows its admin.
+    pub fn respond(self, request_id: Option<&str>) -> Response {
+        let Failure { mut error, headers } = self;
+        if let Some(id) = request_id {
+            error.detail = format!("{} (request {id})", error.detail);
+        }
+        let mut response = self::error(&error);
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+impl From<ScimError> for Failure {
+    fn from(error: ScimError) -> Self {
+        Failure { error, headers: Vec::new() }
+    }
+}
+
+impl From<Turned> for Failure {
+    fn from(turned: Turned) -> Self {
+        match turned {
+            Turned::Away(error) => error.into(),
+            Turned::Throttled(throttled) => throttled.into(),
+        }
+    }
+}
+
+impl From<Throttled> for Failure {
+    fn from(throttled: Throttled) -> Self {
+        let seconds = throttled.retry_after();
+        let error = ScimError::plain(429, format!("too many requests; try again in {seconds} s"));
+        Failure::from(error).with(header::RETRY_AFTER, &seconds.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Protocol(error) => error.into(),
+            Error::Unauthorized => {
+                let detail = "a valid bearer token is needed: check the token that this client is configured with, and \
+                              whether it was revoked or has expired";
+                Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
+            }
+            Error::MissingScope(scope) => {
+                ScimError::plain(403, format!("the token lacks the scope {scope}; make one that has it")).into()
+            }
+            Error::NotFound(detail) => ScimError::plain(404, detail).into(),
+            Error::Taken { attribute } => {
+                ScimError::of(ScimType::Uniqueness, format!("{attribute}: another user has this value already")).into()
+            }
+            Error::PreconditionFailed { current } => {
+                let detail = format!("the resource is at version {current}; read it again and repeat the change");
+                Failure::from(ScimError::plain(412, detail)).with(header::ETAG, &current)
+            }
+            Error::Invalid(detail) => ScimError::invalid_value(detail).into(),
+            Error::Unavailable { reason, retry_after } => {
+                tracing::warn!(%reason, "the store is not available");
+                let detail = "the store is not available at the moment; repeating the request is safe";
+                Failure::from(ScimError::plain(503, detail))
+                    .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string())
+            }
+            Error::Internal(detail) => {
+                tracing::error!(%detail, "a request failed");
+                ScimError::plain(500, "the request failed because of a fault in this service").into()
+            }
+            Error::Refused(refusal) => refused(&refusal),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::AlreadyExists | Refusal::DeactivatedByAdmin => ScimError::of(ScimType::Uniqueness, detail).into(),
+        Refusal::NotFound => ScimError::plain(404, detail).into(),
+        Refusal::ManagedByOther { .. } => ScimError::plain(403, detail).into(),
+        Refusal::Braked { retry_after } | Refusal::TooSoon { retry_after } => {
+            Failure::from(ScimError::plain(503, detail))
+                .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string())
+        }
+        _ => ScimError::plain(409, detail).into(),
+    }
+}
+
+/// A SCIM error message (RFC 7644 §3.12).
+pub fn error(error: &ScimError) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(status, &error.to_json())
+}
+
+pub fn json(status: StatusCode, body: &Value) -> Response {
+    bytes(status, serde_json::to_vec(body).expect("a JSON value has only string keys"))
+}
+
+pub fn bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, SCIM_JSON);
+    response
+}
+
+pub fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,104 @@
+//! What the handlers of the public listener share, and who asks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::Request as HttpRequest;
+use axum::http::{HeaderMap, header};
+
+use super::client_address::ClientAddress;
+use super::limits::{Limits, Throttled};
+use super::request_id::RequestId;
+use crate::directory::{Directory, Door, Error, Request};
+use crate::metrics::Metrics;
+use crate::scim::discovery;
+
+/// The state of every handler.
+#[derive(Clone)]
+pub struct Service {
+    pub directory: Arc<Directory>,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub settings: Arc<ServiceSettings>,
+}
+
+/// What handlers need to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct ServiceSettings {
+    /// What SCIM advertises, because it is enforced.
+    pub scim: discovery::Limits,
+    /// Where an invitee goes after accepting.
+    pub after_accept_url: Option<String>,
+    /// Whether cookies are for HTTPS only.
+    pub secure_cookies: bool,
+}
+
+/// Why a request gets no further than the door.
+#[derive(Debug)]
+pub enum Turned {
+    Away(Error),
+    Throttled(Throttled),
+}
+
+impl From<Error> for Turned {
+    fn from(error: Error) -> Self {
+        Turned::Away(error)
+    }
+}
+
+impl Service {
+    /// Who asks, by the bearer token of the request. Whether the token is alive is read with the data.
+    ///
+    /// # Errors
+    /// [`Turned::Away`] without a token of ours; [`Turned::Throttled`] above a limit: strangers by address, tokens by
+    /// token.
+    pub async fn caller(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
+        let identified = match &asked.bearer {
+            Some(secret) => self.directory.identify(secret).await,
+            None => Err(Error::Unauthorized),
+        };
+        match identified {
+            Ok((account, token)) => {
+                self.limits.admit_token(token).map_err(Turned::Throttled)?;
+                Ok(Request::by_token(account, token, door, asked.request_id.clone()))
+            }
+            Err(Error::Unauthorized) => {
+                if let Some(client) = asked.client {
+                    self.limits.admit_stranger(client).map_err(Turned::Throttled)?;
+                }
+                Err(Turned::Away(Error::Unauthorized))
+            }
+            Err(error) => Err(Turned::Away(error)),
+        }
+    }
+}
+
+/// What a request says about who asks.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The credential, of any scheme: Okta sends what the admin typed, with or without `Bearer`.
+    pub bearer: Option<String>,
+    pub request_id: Option<String>,
+    pub client: Option<IpAddr>,
+}
+
+impl Asked {
+    pub fn of(request: &HttpRequest) -> Self {
+        let extensions = request.extensions();
+        Asked {
+            bearer: bearer(request.headers()),
+            request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()),
+            client: extensions.get::<ClientAddress>().map(|client| client.0),
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+    let secret = match value.split_once(' ') {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+        Some(_) => return None,
+        None => value,
+    };
+    (!secret.is_empty()).then(|| secret.to_owned())
+}

@@ -1,0 +1,276 @@
+//! Reading the tables.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use redb::{ReadableTable, StorageError};
+
+use super::EmbeddedStore;
+use super::fault::Fault;
+use super::tables::{
+    View, behind, counter_key, decode_document, decode_event_id, decode_owner, decode_wake, document_key, event_key,
+    index_key, space_key, timer_key, total_key, unique_key, wake_key, wake_limit,
+};
+use crate::domain::time::Timestamp;
+use crate::store::error::StoreError;
+use crate::store::model::{Bounds, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
+use crate::store::span::{Span, entry};
+
+impl EmbeddedStore {
+    pub(in crate::store) async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
+        let (space, reads) = (space.clone(), reads.clone());
+        self.view(move |view| {
+            let document = |key| {
+                let value = view.documents.get(&document_key(&space, key)[..])?;
+                value.map(|value| decode_document(value.value())).transpose()
+            };
+            let holder = |(unique, key): &(&str, String)| {
+                let value = view.unique.get(&unique_key(&space, unique, key)[..])?;
+                Ok(value.map(|id| id.value().to_owned()))
+            };
+            Ok(Found {
+                documents: reads.documents.iter().map(document).collect::<Result<_, Fault>>()?,
+                unique: reads.unique.iter().map(holder).collect::<Result<_, Fault>>()?,
+            })
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn range(
+        &self,
+        space: &Space,
+        index: &Index,
+        bounds: &Bounds,
+        page: &Page,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let prefix = index_key(space, index);
+        let span = Span::of(bounds, page.after.as_ref(), page.reverse);
+        let Page { offset, limit, reverse, .. } = *page;
+        self.view(move |view| {
+            if span.is_void() {
+                return Ok(Vec::new());
+            }
+            let (lower, upper) = within(&prefix, &span);
+            let range = view.indexes.range::<&[u8]>((as_slice(&lower), as_slice(&upper)))?;
+            let read = |found: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, ()>), StorageError>| {
+                let member = found?.0;
+                entry(&member.value()[prefix.len()..])
+                    .ok_or_else(|| Fault::Damaged("an index holds what is no entry".to_owned()))
+            };
+            if reverse {
+                range.rev().skip(offset).take(limit).map(read).collect()
+            } else {
+                range.skip(offset).take(limit).map(read).collect()
+            }
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn count(
+        &self,
+        space: &Space,
+        index: &Index,
+        bounds: &Bounds,
+    ) -> Result<u64, StoreError> {
+        let (prefix, total) = (index_key(space, index), total_key(space, index));
+        let whole = *bounds == Bounds::All;
+        let span = Span::of(bounds, None, false);
+        self.view(move |view| {
+            if whole {
+                return Ok(view.totals.get(&total[..])?.map_or(0, |total| total.value()));
+            }
+            if span.is_void() {
+                return Ok(0);
+            }
+            let (lower, upper) = within(&prefix, &span);
+            let mut count = 0;
+            for found in view.indexes.range::<&[u8]>((as_slice(&lower), as_slice(&upper)))? {
+                found?;
+                count += 1;
+            }
+            Ok(count)
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn counters(&self, space: &Space, names: &[&str]) -> Result<Vec<i64>, StoreError> {
+        let keys: Vec<_> = names.iter().map(|name| counter_key(space, name)).collect();
+        self.view(move |view| {
+            let value = |key: &Vec<u8>| Ok(view.counters.get(&key[..])?.map_or(0, |value| value.value()));
+            keys.iter().map(value).collect()
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn next_due(&self, spaces: &[Space]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let spaces = spaces.to_vec();
+        self.view(move |view| {
+            let first = |space| {
+                let found = waking(&view.wakes, space, None, Timestamp::MAX, 1)?;
+                Ok(found.first().map(|(wakes, _)| *wakes))
+            };
+            spaces.iter().map(first).collect()
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
+        let (space, owner) = (space.clone(), owner.clone());
+        self.view(move |view| {
+            if view.timers.get(&timer_key(&space, &owner)[..])?.is_none() {
+                return Ok(None);
+            }
+            timer(&view.timers, &space, &owner).map(Some)
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn timers(
+        &self,
+        space: &Space,
+        after: Option<&Timer>,
+        limit: usize,
+    ) -> Result<Vec<Timer>, StoreError> {
+        let (space, after) = (space.clone(), after.cloned());
+        self.view(move |view| {
+            let found = waking(&view.wakes, &space, after.as_ref(), Timestamp::MAX, limit)?;
+            found.iter().map(|(_, owner)| timer(&view.timers, &space, owner)).collect()
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn events(
+        &self,
+        space: &Space,
+        after: Option<EventId>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Vec<Event>, StoreError> {
+        let prefix = space_key(space);
+        let after = after.map(|id| event_key(space, id));
+        self.view(move |view| {
+            let end = behind(&prefix);
+            let bounds = match (&after, reverse) {
+                (None, _) => (Bound::Included(&prefix[..]), Bound::Excluded(&end[..])),
+                (Some(after), false) => (Bound::Excluded(&after[..]), Bound::Excluded(&end[..])),
+                (Some(after), true) => (Bound::Included(&prefix[..]), Bound::Excluded(&after[..])),
+            };
+            let range = view.events.range::<&[u8]>(bounds)?;
+            let read = |found: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), StorageError>| {
+                let (key, body) = found?;
+                let id = decode_event_id(&key.value()[prefix.len()..])?;
+                Ok(Event { id, body: Bytes::copy_from_slice(body.value()) })
+            };
+            if reverse { range.rev().take(limit).map(read).collect() } else { range.take(limit).map(read).collect() }
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
+        let prefix = space_key(space);
+        self.view(move |view| dump(view, &prefix)).await
+    }
+}
+
+/// When which owners' timers can be claimed: behind `after`, until `until`, the earliest first.
+pub(super) fn waking(
+    wakes: &impl ReadableTable<&'static [u8], ()>,
+    space: &Space,
+    after: Option<&Timer>,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Timestamp, Owner)>, Fault> {
+    let prefix = space_key(space);
+    let after = after.map(|timer| wake_key(space, timer.wakes, &timer.owner));
+    let from = after.as_deref().map_or(Bound::Included(&prefix[..]), Bound::Excluded);
+    let limit_key = wake_limit(space, until);
+    let mut found = Vec::new();
+    for wake in wakes.range::<&[u8]>((from, Bound::Excluded(&limit_key[..])))?.take(limit) {
+        found.push(decode_wake(&wake?.0.value()[prefix.len()..])?);
+    }
+    Ok(found)
+}
+
+/// A timer that is there, since something points at it.
+pub(super) fn timer(
+    timers: &impl ReadableTable<&'static [u8], (i64, i64, Option<u128>)>,
+    space: &Space,
+    owner: &Owner,
+) -> Result<Timer, Fault> {
+    let found = timers.get(&timer_key(space, owner)[..])?;
+    let (due, wakes, _) =
+        found.ok_or_else(|| Fault::Damaged(format!("the timer of {} {} is lost", owner.kind, owner.id)))?.value();
+    Ok(Timer { owner: owner.clone(), due: Timestamp::from_millis(due), wakes: Timestamp::from_millis(wakes) })
+}
+
+/// A span of an index as bounds of the table.
+fn within(prefix: &[u8], span: &Span) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let keyed = |member: &Vec<u8>| [prefix, member].concat();
+    let lower = match span.lower.as_ref().map(keyed) {
+        Bound::Unbounded => Bound::Included(prefix.to_vec()),
+        bound @ (Bound::Included(_) | Bound::Excluded(_)) => bound,
+    };
+    let upper = match span.upper.as_ref().map(keyed) {
+        Bound::Unbounded => Bound::Excluded(behind(prefix)),
+        bound @ (Bound::Included(_) | Bound::Excluded(_)) => bound,
+    };
+    (lower, upper)
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(|key| &key[..])
+}
+
+fn dump(view: &View, prefix: &[u8]) -> Result<Dump, Fault> {
+    let end = behind(prefix);
+    let all = || prefix..&end[..];
+    let mut dump = Dump::default();
+    for found in view.documents.range::<&[u8]>(all())? {
+        let (key, value) = found?;
+        dump.documents.insert(pair(&key.value()[prefix.len()..])?, decode_document(value.value())?);
+    }
+    for found in view.unique.range::<&[u8]>(all())? {
+        let (key, id) = found?;
+        dump.unique.insert(pair(&key.value()[prefix.len()..])?, id.value().to_owned());
+    }
+    for found in view.indexes.range::<&[u8]>(all())? {
+        let key = found?.0;
+        let key = &key.value()[prefix.len()..];
+        let (index, member) = split(key).ok_or_else(|| undecodable(key))?;
+        let entry = entry(member).ok_or_else(|| undecodable(key))?;
+        dump.indexes.entry(text(index)?).or_default().push(entry);
+    }
+    for found in view.timers.range::<&[u8]>(all())? {
+        let (key, value) = found?;
+        let key = &key.value()[prefix.len()..];
+        let owner = decode_owner(key).ok_or_else(|| undecodable(key))?;
+        dump.timers.insert((owner.kind.to_owned(), owner.id.to_string()), Timestamp::from_millis(value.value().0));
+    }
+    for found in view.counters.range::<&[u8]>(all())? {
+        let (key, value) = found?;
+        dump.counters.insert(text(&key.value()[prefix.len()..])?, value.value());
+    }
+    for found in view.events.range::<&[u8]>(all())? {
+        dump.events.push(Bytes::copy_from_slice(found?.1.value()));
+    }
+    Ok(dump)
+}
+
+/// Splits at the first NUL.
+fn split(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = key.iter().position(|byte| *byte == 0)?;
+    Some((&key[..at], &key[at + 1..]))
+}
+
+fn pair(key: &[u8]) -> Result<(String, String), Fault> {
+    let (first, second) = split(key).ok_or_else(|| undecodable(key))?;
+    Ok((text(first)?, text(second)?))
+}
+
+fn text(bytes: &[u8]) -> Result<String, Fault> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| undecodable(bytes))
+}
+
+fn undecodable(key: &[u8]) -> Fault {
+    Fault::Damaged(format!("the key {:?}", String::from_utf8_lossy(key)))
+}
