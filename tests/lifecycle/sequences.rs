@@ -29,6 +29,7 @@ enum Happening {
     Plain(Event),
     Accept { stale: bool, channel: Channel },
     Decline { stale: bool },
+    Mute { stale: bool },
     Mail { stale: bool, kind: MailEvent },
     ConfirmAddress { stale: bool },
 }
@@ -79,6 +80,7 @@ impl Turn {
                 Event::Accepted { generation: generation(*stale), channel: *channel }
             }
             Happening::Decline { stale } => Event::Declined { generation: generation(*stale) },
+            Happening::Mute { stale } => Event::RemindersMuted { generation: generation(*stale) },
             Happening::Mail { stale, kind } => {
                 let generation = Some(generation(*stale));
                 match kind {
@@ -159,6 +161,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (any::<bool>(), select(vec![Channel::Mail, Channel::Link, Channel::Console]))
             .prop_map(|(stale, channel)| Happening::Accept { stale, channel }),
         1 => any::<bool>().prop_map(|stale| Happening::Decline { stale }),
+        1 => any::<bool>().prop_map(|stale| Happening::Mute { stale }),
         1 => (any::<bool>(), select(vec![MailEvent::Accepted, MailEvent::Bounced, MailEvent::GivenUp]))
             .prop_map(|(stale, kind)| Happening::Mail { stale, kind }),
         1 => any::<bool>().prop_map(|stale| Happening::ConfirmAddress { stale }),
@@ -385,11 +388,13 @@ proptest! {
     }
 
     #[test]
-    fn an_invitation_is_mailed_to_who_has_a_live_one_and_an_address(user in user(), turns in turns()) {
-        play(user, &turns, |_, event, _, _, after, mails| {
+    fn mails_go_to_who_has_a_live_invitation_and_an_address_and_wants_them(user in user(), turns in turns()) {
+        play(user, &turns, |before, event, _, _, after, mails| {
             let invited = mails.iter().any(|mail| matches!(mail, Mail::Invitation | Mail::Reminder));
             let live = after.invitation().is_some_and(Invitation::is_live) && after.sign_in_address.is_some();
             prop_assert!(!invited || live, "{:?}", event);
+            let muted = before.invitation().is_some_and(|invitation| invitation.muted);
+            prop_assert!(!muted || !mails.contains(&Mail::Reminder), "{:?} though muted", event);
             Ok(())
         })?;
     }
