@@ -1,5 +1,8 @@
 //! The contract of the store, proved on both backends with real files and real redis-server processes.
 
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
 mod contract;
 mod differential;
 mod embedded;
