@@ -25,8 +25,9 @@ pub struct Settings {
 pub struct Invitations {
     pub ttl: Duration,
     pub max_renewals: u32,
-    /// After these spans of its life an invitation is repeated; empty: the defaults of the lifecycle page.
-    pub remind_after: Vec<Duration>,
+    /// After these spans of its life an invitation is repeated. `None`: the defaults of the lifecycle page; none listed:
+    /// never.
+    pub remind_after: Option<Vec<Duration>>,
     pub lapsed_retention: Duration,
     pub tombstone_retention: Duration,
 }
