@@ -264,6 +264,16 @@ impl Directory {
         self.by_invitee(&claims, request_id, "user.new_link_asked", Event::NewLinkAsked).await
     }
 
+    /// The invitee wants no more reminders.
+    ///
+    /// # Errors
+    /// [`Refusal`] for a stale link.
+    pub async fn mute_reminders(&self, text: &str, request_id: Option<String>) -> Result<UserRecord, Error> {
+        let claims = self.verified(text, Purpose::Invitation)?;
+        let event = Event::RemindersMuted { generation: claims.generation };
+        self.by_invitee(&claims, request_id, "user.reminders_muted", event).await
+    }
+
     /// An Active user confirms a new address by the link that was mailed to it.
     ///
     /// # Errors

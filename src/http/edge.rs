@@ -15,7 +15,7 @@ use super::{client_address, request_id};
 use crate::metrics::Metrics;
 
 /// What the layers need to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EdgeSettings {
     pub hosts: Arc<Hosts>,
     pub trusted_proxies: Arc<[IpNet]>,

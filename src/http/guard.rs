@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
@@ -30,15 +30,15 @@ pub struct Bounds {
     pub body_bytes: u64,
 }
 
-/// Chooses the bounds by path, so that a bulk request may take longer than a single one.
-pub type ChooseBounds = fn(&Uri) -> Bounds;
+/// Chooses the bounds by method and path, so that a bulk request may take longer and a group may be larger.
+pub type ChooseBounds = Arc<dyn Fn(&Method, &Uri) -> Bounds + Send + Sync>;
 
 /// The time a handler has, as a request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestDeadline(pub Duration);
 
 /// The state of this module's layer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Guard {
     pub bounds: ChooseBounds,
     pub render: RenderRefusal,
@@ -47,7 +47,7 @@ pub struct Guard {
 
 /// The layer: one answer for every request, whatever its handler or its client does.
 pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let bounds = (guard.bounds)(request.uri());
+    let bounds = (guard.bounds)(request.method(), request.uri());
     let witness = Witness::of(&request);
     request.extensions_mut().insert(RequestDeadline(bounds.deadline));
     if declared_length(&request).is_some_and(|length| length > bounds.body_bytes) {
@@ -265,5 +265,94 @@ impl<F: Future<Output = Response> + Unpin> Future for CatchPanic<F> {
                 Poll::Ready(Err(Panicked(message)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::response::IntoResponse;
+    use axum::routing::post;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+    use tower::Service;
+
+    use super::*;
+
+    /// Frames that a test sends when it likes.
+    struct Frames(mpsc::Receiver<Bytes>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+            self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    fn guarded(app: Router) -> Router {
+        let bounds =
+            Bounds { deadline: Duration::from_secs(5), body_deadline: Duration::from_secs(30), body_bytes: 1000 };
+        let bounds: ChooseBounds = Arc::new(move |_, _| bounds);
+        let render: RenderRefusal = |_, refusal| (refusal.status(), format!("{refusal:?}")).into_response();
+        app.layer(from_fn_with_state(Guard { bounds, render, metrics: Arc::new(Metrics::new()) }, guard))
+    }
+
+    async fn post_frames(app: Router, frames: mpsc::Receiver<Bytes>) -> (StatusCode, Duration) {
+        let started = Instant::now();
+        let request = axum::http::Request::post("/").body(Body::new(Frames(frames))).unwrap();
+        let response = guarded(app).call(request).await.unwrap();
+        (response.status(), started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_counts_from_the_end_of_the_body() {
+        let (sender, frames) = mpsc::channel(1);
+        let app = Router::new().route("/", post(async |_: Bytes| std::future::pending::<()>().await));
+        tokio::spawn(async move {
+            for _ in 0..4 {
+                sender.send(Bytes::from_static(b"slow ")).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        });
+        let (status, elapsed) = post_frames(app, frames).await;
+        assert_eq!((status, elapsed.as_secs()), (StatusCode::SERVICE_UNAVAILABLE, 20 + 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_for_ever_is_cut_off_at_its_own_deadline() {
+        let (sender, frames) = mpsc::channel(1);
+        let app = Router::new().route("/", post(async |_: Bytes| "read"));
+        tokio::spawn(async move {
+            while sender.send(Bytes::from_static(b".")).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let (status, elapsed) = post_frames(app, frames).await;
+        assert_eq!((status, elapsed.as_secs()), (StatusCode::REQUEST_TIMEOUT, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_never_reads_its_body_gets_no_longer_than_both_deadlines() {
+        let (_sender, frames) = mpsc::channel(1);
+        let app = Router::new().route("/", post(std::future::pending::<()>));
+        let (status, elapsed) = post_frames(app, frames).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        // The body is dropped unread with the request, which counts as its end.
+        assert!(elapsed.as_secs() <= 30 + 5, "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_answered_with_500() {
+        let (_sender, frames) = mpsc::channel(1);
+        let app = Router::new().route("/", post(async || -> StatusCode { panic!("planted") }));
+        let (status, _) = post_frames(app, frames).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -22,6 +22,7 @@ use crate::domain::token::keyring::Label;
 pub fn router() -> Router<Service> {
     Router::new()
         .route("/i/{token}", get(open))
+        .route("/i/{token}/mute", post(mute))
         .route("/confirm/{token}", get(confirm))
         .route(pages::ACCEPT, get(show).post(accept))
         .route(pages::DECLINE, post(decline))
@@ -43,6 +44,15 @@ async fn open(State(service): State<Service>, Path(token): Path<String>, request
             LinkView::AlreadyAccepted => already_accepted(&service, &link.account_name).into_response(),
             LinkView::Unknown => pages::notice(None, Notice::NotValid).into_response(),
         },
+        Err(error) => stranger(&service, &asked, &error).into_response(),
+    }
+}
+
+/// `POST /i/{token}/mute`: the one-click unsubscribe of a reminder (RFC 8058), sent by the mail program.
+async fn mute(State(service): State<Service>, Path(token): Path<String>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    match service.directory.mute_reminders(&token, asked.request_id.clone()).await {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => stranger(&service, &asked, &error).into_response(),
     }
 }

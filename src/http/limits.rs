@@ -1,7 +1,7 @@
 //! How often one client may ask. Limits are per process: with several replicas each grants its own share.
 //!
-//! The maps are bounded: every [`SWEEP_EVERY`] checks, entries that have recovered are dropped, and while more than
-//! [`MAX_KEYS`] are left, new and old keys share one bucket. Only a flood from very many sources gets there, and then
+//! The maps are bounded: every `SWEEP_EVERY` checks, entries that have recovered are dropped, and while more than
+//! `MAX_KEYS` are left, new and old keys share one bucket. Only a flood from very many sources gets there, and then
 //! strangers are slowed down together.
 
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -25,10 +25,10 @@ const SWEEP_EVERY: u64 = 4096;
 /// How often [`Limits::sweep_until`] forgets those who have been quiet.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// So many requests per period, and so many at once after a quiet time.
+/// `count` requests every `per`, and up to `burst` at once after a quiet time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    pub requests: NonZeroU32,
+    pub count: NonZeroU32,
     pub per: Duration,
     pub burst: NonZeroU32,
 }
@@ -36,7 +36,7 @@ pub struct Rate {
 impl Rate {
     /// A period of no length, or more requests than it has nanoseconds, is no limit: `None`.
     fn quota(self) -> Option<Quota> {
-        Quota::with_period(self.per / self.requests.get()).map(|quota| quota.allow_burst(self.burst))
+        Quota::with_period(self.per / self.count.get()).map(|quota| quota.allow_burst(self.burst))
     }
 }
 
@@ -201,9 +201,9 @@ mod tests {
 
     use super::*;
 
-    fn rate(requests: u32, per_seconds: u64, burst: u32) -> Rate {
+    fn rate(count: u32, per_seconds: u64, burst: u32) -> Rate {
         Rate {
-            requests: NonZeroU32::new(requests).unwrap(),
+            count: NonZeroU32::new(count).unwrap(),
             per: Duration::from_secs(per_seconds),
             burst: NonZeroU32::new(burst).unwrap(),
         }

@@ -226,13 +226,12 @@ impl Server {
 
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: PeerAddress, permit: OwnedSemaphorePermit) {
         let _permit = permit;
-        self.metrics.connection_opened();
+        let _counted = Counted::new(&self.metrics);
         tokio::select! {
             biased;
             () = self.abort.cancelled() => {}
             () = self.speak(socket, peer) => {}
         }
-        self.metrics.connection_closed();
     }
 
     async fn speak(&self, socket: TcpStream, peer: PeerAddress) {
@@ -299,6 +298,22 @@ impl Server {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+}
+
+/// One connection in the gauge, also when its task panics.
+struct Counted<'a>(&'a Metrics);
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connection_opened();
+        Counted(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
     }
 }
 

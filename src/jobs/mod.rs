@@ -1,4 +1,6 @@
 //! What happens by itself: schedules, due timers, mails.
 
 pub mod mail;
+mod post;
 pub mod schedule;
+pub mod worker;

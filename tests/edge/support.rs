@@ -85,7 +85,7 @@ impl Server {
             hosts: Arc::new(Hosts::new("people.example.com", true, &[], address).unwrap()),
             trusted_proxies: Arc::from(["127.0.0.1/32".parse().unwrap()]),
             security_headers: SecurityHeaders { https: true },
-            bounds,
+            bounds: Arc::new(|_, uri| bounds(uri)),
             render,
         };
         let app = dress(routes(Arc::clone(&gate)), edge, Arc::clone(&metrics));

@@ -84,7 +84,10 @@ pub(super) fn mailbox_proven(mut step: Step<'_>) -> Result<Outcome, Refusal> {
 /// The second half of "sign_in_address would change" for an Active user: it moves, and the sessions end.
 pub(super) fn address_confirmed(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
     let waiting = step.user.unconfirmed_address.take();
-    let (State::A, Some(waiting)) = (step.state(), waiting.filter(|it| it.minted.generation == generation)) else {
+    let (State::A, Some(waiting)) = (
+        step.state(),
+        waiting.filter(|it| it.minted.generation == generation && it.minted.at + step.policy.ttl > step.now),
+    ) else {
         return Err(Refusal::UnknownInvitation);
     };
     step.user.sign_in_address = Some(waiting.address);
@@ -116,6 +119,15 @@ pub(super) fn new_link_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
         let origin = step.origin();
         step.invite(origin);
         step.restart_renewals();
+    }
+    step.done()
+}
+
+/// One-click unsubscribe of a reminder (RFC 8058): the invitation stays, the reminders end.
+pub(super) fn reminders_muted(mut step: Step<'_>, generation: Generation) -> Result<Outcome, Refusal> {
+    step.live(generation)?;
+    if let Some(invitation) = step.user.invitation_mut() {
+        invitation.muted = true;
     }
     step.done()
 }

@@ -105,6 +105,10 @@ pub enum Event {
         generation: Generation,
     },
     NewLinkAsked,
+    /// One click on "no more reminders".
+    RemindersMuted {
+        generation: Generation,
+    },
 
     HoldDecided(HoldDecision),
     ExpiryDue,
@@ -241,6 +245,7 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::MailboxProven => invitee::mailbox_proven(step),
         Event::Declined { generation } => invitee::declined(step, *generation),
         Event::NewLinkAsked => invitee::new_link_asked(step),
+        Event::RemindersMuted { generation } => invitee::reminders_muted(step, *generation),
 
         Event::HoldDecided(decision) => timer::hold_decided(step, decision),
         Event::ExpiryDue => timer::expiry_due(step),
