@@ -1,0 +1,69 @@
+//! Which request may take what, by method and path alone: a body is bounded before anything is read of it.
+
+use axum::http::{Method, Uri};
+
+use super::guard::Bounds;
+
+/// The bounds of the public listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundsTable {
+    /// Of whatever is not below.
+    pub single: Bounds,
+    /// PUT and PATCH of a group, which may name many members.
+    pub group: Bounds,
+    /// POST of a bulk request (RFC 7644 §3.7).
+    pub bulk: Bounds,
+}
+
+impl BoundsTable {
+    /// Doubled and trailing slashes do not matter, as in the routes themselves.
+    pub fn choose(&self, method: &Method, uri: &Uri) -> Bounds {
+        let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
+        if (segments.next(), segments.next()) != (Some("scim"), Some("v2")) {
+            return self.single;
+        }
+        match (method, segments.next(), segments.next()) {
+            (&Method::PUT | &Method::PATCH, Some("Groups"), Some(_)) => self.group,
+            (&Method::POST, Some("Bulk"), None) => self.bulk,
+            _ => self.single,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    const fn bounds(body_bytes: u64) -> Bounds {
+        Bounds { deadline: Duration::from_secs(5), body_deadline: Duration::from_secs(30), body_bytes }
+    }
+
+    const SINGLE: Bounds = bounds(1);
+    const GROUP: Bounds = bounds(2);
+    const BULK: Bounds = bounds(3);
+
+    #[rstest]
+    #[case(Method::PATCH, "/scim/v2/Groups/42", GROUP)]
+    #[case(Method::PUT, "/scim/v2/Groups/42?excludedAttributes=members", GROUP)]
+    #[case(Method::PATCH, "/scim/v2//Groups/42/", GROUP)]
+    #[case(Method::POST, "/scim/v2/Groups", SINGLE)]
+    #[case(Method::PATCH, "/scim/v2/Groups", SINGLE)]
+    #[case(Method::PATCH, "/scim/v2/Users/42", SINGLE)]
+    #[case(Method::PATCH, "/Groups/42", SINGLE)]
+    #[case(Method::PATCH, "/scim/v2/GroupsAndMore/42", SINGLE)]
+    #[case(Method::POST, "/scim/v2/Bulk", BULK)]
+    #[case(Method::GET, "/scim/v2/Bulk", SINGLE)]
+    #[case(Method::POST, "/api/v1/users", SINGLE)]
+    fn only_group_changes_and_bulk_requests_may_be_larger(
+        #[case] method: Method,
+        #[case] uri: Uri,
+        #[case] wanted: Bounds,
+    ) {
+        let table = BoundsTable { single: SINGLE, group: GROUP, bulk: BULK };
+        assert_eq!(table.choose(&method, &uri), wanted);
+    }
+}
