@@ -41,7 +41,8 @@ pub struct Provisioning {
     /// By name; made known to a new user when the account has them.
     pub organization: Option<String>,
     pub licenses: Vec<String>,
-    pub projects: Vec<String>,
+    /// With a project role; `None`: the default one.
+    pub projects: Vec<(String, Option<String>)>,
     pub hold_until_start_date: bool,
 }
 
