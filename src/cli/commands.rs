@@ -10,7 +10,7 @@ use crate::config::values::{mail_address, span, text};
 use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::Admit;
 use crate::domain::names::{ClientName, EmailAddress};
-use crate::domain::secrets::{Scope, Scopes};
+use crate::domain::secrets::Scope;
 use crate::jobs::schedule::JobName;
 use crate::scim::Profile;
 
@@ -104,7 +104,7 @@ pub enum TokenCommand {
             value_name = "SCOPE",
             value_delimiter = ',',
             value_parser = words::scope(),
-            default_values_t = Scopes::bootstrap().iter().collect::<Vec<_>>()
+            default_values_t = words::USUAL_SCOPES
         )]
         scopes: Vec<Scope>,
         /// How long the token works, such as 90d [default: for ever]

@@ -23,6 +23,9 @@ const fn meaning_of_admit(admit: Admit) -> &'static str {
     }
 }
 
+/// What an identity provider needs, and no more.
+pub const USUAL_SCOPES: [Scope; 4] = [Scope::Users, Scope::Groups, Scope::Resources, Scope::Invitations];
+
 pub fn scope() -> impl TypedValueParser<Value = Scope> {
     let known = Scope::ALL.map(|scope| PossibleValue::new(scope.as_str()).help(meaning_of_scope(scope)));
     PossibleValuesParser::new(known).try_map(|word| -> Result<Scope, UnknownScope> { word.parse() })

@@ -298,6 +298,17 @@ fn no_secret_is_shown_in_a_mistake_or_in_the_settings() {
     .unwrap_err();
     assert_eq!(keys(&wrong), ["bootstrap.scim_token", "mail.from", "mail.url", "store.url"]);
     assert!(!format!("{wrong} {wrong:?}").contains("hunter2"));
+    for (key, name, url) in [
+        // Behind an unescaped ? in the password, the rest of it reads as an option.
+        ("mail.url", "USHERD_MAIL__URL", "smtp://user:25?hunter2@host"),
+        ("mail.url", "USHERD_MAIL__URL", "smtps://hunter2@host"),
+        ("store.url", "USHERD_STORE__URL", "redis://host/hunter2"),
+        ("store.url", "USHERD_STORE__URL", "redis+sentinel://:hunter2@h1,h2"),
+    ] {
+        let wrong = only(from_env(&[(name, url), ("USHERD_MAIL__FROM", "no-reply@example.com")]));
+        assert_eq!(wrong.key, key, "{url}");
+        assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
+    }
     let right = from_env(&[
         ("USHERD_STORE__URL", "redis://:hunter2@localhost"),
         ("USHERD_MAIL__URL", "smtps://user:hunter2@host"),

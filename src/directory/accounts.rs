@@ -259,7 +259,7 @@ impl Directory {
         let mut batch = Batch::new(entropy::commit_id(now));
         batch.writes.push(Write::Delete { key: keys::settings() });
         self.committed(&space, &batch).await?;
-        // WIPE
+        self.store.wipe(&space).await?;
         let mut registry = Batch::new(entropy::commit_id(now));
         let entry = Entry { key: id.to_string(), id: id.to_string() };
         registry.writes.push(Write::IndexRemove { index: Index::new(keys::ACCOUNTS), entry });

@@ -27,7 +27,7 @@ pub mod accounts;
 pub mod assignments;
 pub mod audit;
 mod change;
-mod entropy;
+pub mod entropy;
 pub mod error;
 pub mod invitations;
 pub mod keys;

@@ -292,7 +292,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn user_type(&self) -> &ResourceType {
+    /// The resource type `User`.
+    pub fn user_type(&self) -> &ResourceType {
         self.schemas.resource_type("User").expect("the built-in table has User")
     }
 

@@ -183,25 +183,11 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`] when the account has no such token.
     pub async fn revoke_token(&self, account: &AccountId, id: TokenId) -> Result<Token, Error> {
-        let space = Space::Account(account.clone());
-        retrying!(self, {
-            let now = self.store.now();
-            let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
-            let document = document.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
-            let mut token = read_token(&document.body)?;
-            if token.revoked_at.is_some() {
-                return Ok(Some(token));
-            }
-            token.revoked_at = Some(now);
-            let mut batch = Batch::new(entropy::commit_id(now));
-            batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            batch.writes.push(put_token(&token, document.revision + 1, document.created));
-            Ok(self.committed(&space, &batch).await?.then_some(token))
-        })
+        self.change_token(account, id, |token, now| token.revoked_at = token.revoked_at.or(Some(now))).await
     }
 
-    /// A second token of the same client with the same rights. The first lives on, so that both overlap until it is
-    /// revoked.
+    /// A second token of the same client with the same rights. The first lives on for `overlap` at the most, so that
+    /// the client can change over without a gap.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the account has no such token.
@@ -209,12 +195,39 @@ impl Directory {
         &self,
         account: &AccountId,
         id: TokenId,
+        overlap: Duration,
         expires: Option<Duration>,
     ) -> Result<(Token, ProvisioningToken), Error> {
         let old = self.list_tokens(account).await?.into_iter().find(|token| token.id == id);
         let old = old.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
         let new = NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires };
-        self.create_token(account, new).await
+        let made = self.create_token(account, new).await?;
+        self.change_token(account, id, |token, now| {
+            let ends = now + overlap;
+            token.expires_at = Some(token.expires_at.map_or(ends, |at| at.min(ends)));
+        })
+        .await?;
+        Ok(made)
+    }
+
+    async fn change_token(
+        &self,
+        account: &AccountId,
+        id: TokenId,
+        change: impl Fn(&mut Token, Timestamp),
+    ) -> Result<Token, Error> {
+        let space = Space::Account(account.clone());
+        retrying!(self, {
+            let now = self.store.now();
+            let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
+            let document = document.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
+            let mut token = read_token(&document.body)?;
+            change(&mut token, now);
+            let mut batch = Batch::new(entropy::commit_id(now));
+            batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
+            batch.writes.push(put_token(&token, document.revision + 1, document.created));
+            Ok(self.committed(&space, &batch).await?.then_some(token))
+        })
     }
 }
 

@@ -155,10 +155,8 @@ impl<'p> Coercion<'p> {
 
     /// Entra ID's app role assignments: the object stands as text in `value` of itself.
     fn unpacked(&mut self, attribute: &Attribute, mut object: Map<String, Value>) -> Map<String, Value> {
-        let packed = attribute.default_sub().filter(|sub| sub.kind == Type::String).and_then(|_| {
-            let text = object.get("value")?.as_str()?;
-            json_object(text).filter(|inner| inner.contains_key("value"))
-        });
+        let Some(sub) = attribute.default_sub() else { return object };
+        let packed = object.get(&sub.name).and_then(|value| packed_object(sub, value));
         let Some(inner) = packed.filter(|_| self.tolerates(Tolerance::JsonInString)) else { return object };
         for (key, value) in inner {
             // Its `id` is the role's in Entra ID and means nothing here.
@@ -168,6 +166,15 @@ impl<'p> Coercion<'p> {
             }
         }
         object
+    }
+
+    /// The same where a PATCH sets `value` alone: what is packed there besides is left out.
+    pub fn unpacked_value(&mut self, attribute: &Attribute, sub: &Attribute, value: Value) -> Value {
+        let packed = packed_object(sub, &value).filter(|_| attribute.default_sub() == Some(sub));
+        match packed.filter(|_| self.tolerates(Tolerance::JsonInString)) {
+            Some(mut inner) => inner.remove("value").unwrap_or(value),
+            None => value,
+        }
     }
 
     /// The sub-attributes that an object names, with `None` for those it unassigns. Read-only ones are dropped, as
@@ -270,6 +277,12 @@ pub fn require_subs(label: &str, attribute: &Attribute, object: &Map<String, Val
 
 pub fn too_many(label: &str) -> ScimError {
     ScimError::invalid_value(format!("`{label}` takes at most {MAX_VALUES} values"))
+}
+
+/// An object with a `value` of its own, as text where a plain value is due.
+fn packed_object(sub: &Attribute, value: &Value) -> Option<Map<String, Value>> {
+    let text = value.as_str().filter(|_| sub.kind == Type::String)?;
+    json_object(text).filter(|inner| inner.contains_key("value"))
 }
 
 fn is_json_object(text: &str) -> bool {

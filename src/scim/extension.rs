@@ -137,7 +137,8 @@ impl Reader<'_> {
     /// `None` when the schema has no usable URN; other mistakes are reported and patched over.
     pub fn schema(&mut self, object: &Map<String, Value>) -> Option<Schema> {
         let id = self.text(object, "", "id")?;
-        if super::name::AttrPath::parse(&format!("{id}:x")).is_none() || !id.to_ascii_lowercase().starts_with("urn:") {
+        let named = super::name::AttrPath::parse(&id).is_some_and(|path| path.urn.is_some());
+        if !named || !id.to_ascii_lowercase().starts_with("urn:") {
             self.problem("/id", "a schema id is a URN such as urn:example:params:scim:schemas:hr:2.0:User");
         }
         let name = self.text(object, "", "name").unwrap_or_default();

@@ -3,6 +3,7 @@
 mod edit;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeSet;
 
@@ -173,7 +174,15 @@ impl<'a> Editor<'a> {
             };
         }
         match path.resolve(self.table, self.kind)? {
-            Target::Attribute { place, filter } => self.change(op, place, filter.as_ref(), value, Named::ByPath),
+            Target::Attribute { place, filter: Some(filter) } => {
+                let whole = place.sub.is_none() && place.attribute.storage == Storage::Document;
+                if whole && !self.coercion.profile.tolerates(Tolerance::WholeValuePaths) {
+                    let message = format!("name a sub-attribute behind `{}[…]`", place.qualified());
+                    return Err(ScimError::invalid_path(message));
+                }
+                self.change(op, place, Some(&filter), value, Named::ByPath)
+            }
+            Target::Attribute { place, filter: None } => self.change(op, place, None, value, Named::ByPath),
             Target::Schema(schema) => self.schema(op, schema, value),
         }
     }
@@ -234,18 +243,20 @@ impl<'a> Editor<'a> {
         if op == Op::Add {
             return Ok(());
         }
-        match schema {
-            Some(schema) if !schema.attributes.iter().any(Attribute::is_read_only) => {
-                for attribute in &schema.attributes {
-                    let place = Place { urn: Some(&schema.id), attribute, sub: None };
-                    if place.value(&self.document).is_some() {
-                        self.change(Op::Remove, place, None, None, Named::ByPath)?;
-                    }
-                }
-                Ok(())
+        let removable = schema.filter(|schema| {
+            !schema.attributes.iter().any(Attribute::is_read_only)
+                || self.coercion.tolerates(Tolerance::ReadOnlyIgnored)
+        });
+        let Some(schema) = removable else {
+            return Err(ScimError::mutability(format!("`{urn}` cannot be removed as a whole")));
+        };
+        for attribute in schema.attributes.iter().filter(|attribute| !attribute.is_read_only()) {
+            let place = Place { urn: Some(&schema.id), attribute, sub: None };
+            if place.value(&self.document).is_some() {
+                self.change(Op::Remove, place, None, None, Named::ByPath)?;
             }
-            Some(_) | None => Err(ScimError::mutability(format!("`{urn}` cannot be removed as a whole"))),
         }
+        Ok(())
     }
 
     fn change(

@@ -79,6 +79,13 @@ tolerances! {
     EmptyOperations = "empty-operations",
     /// An operation without `path`, which the RFC allows and the interoperability profile forbids.
     PathlessOperations = "pathless-operations",
+    /// `replace` of a complex attribute leaves alone what its value does not name (RFC 7644 §3.5.2.3); the
+    /// interoperability profile replaces all of it.
+    ReplaceMerges = "replace-merges",
+    /// A filter in a path may select several values.
+    SeveralMatches = "several-matches",
+    /// A path may end behind its brackets: `emails[type eq "work"]`.
+    WholeValuePaths = "whole-value-paths",
     /// A value that is JSON inside a string (Entra ID's app role assignments).
     JsonInString = "json-in-string",
     /// A trailing or doubled slash in the URL.
@@ -136,8 +143,14 @@ const fn set(tolerances: &[Tolerance]) -> u64 {
 
 /// What RFC 7644 itself grants, or (for a removal without match) says both ways: its member example succeeds, its
 /// Table 9 has `noTarget`.
-const RFC: u64 =
-    set(&[Tolerance::PathlessOperations, Tolerance::UnknownFilterAttributes, Tolerance::RemoveWithoutMatch]);
+const RFC: u64 = set(&[
+    Tolerance::PathlessOperations,
+    Tolerance::ReplaceMerges,
+    Tolerance::SeveralMatches,
+    Tolerance::WholeValuePaths,
+    Tolerance::UnknownFilterAttributes,
+    Tolerance::RemoveWithoutMatch,
+]);
 
 /// Not in `lenient`, because each changes what a request means rather than how it is written.
 const OPT_IN: u64 = set(&[

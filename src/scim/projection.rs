@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::ScimError;
 use super::name::{AttrPath, Resolved};
-use super::schema::{Attribute, ResourceType, Returned, SchemaTable};
+use super::schema::{Attribute, ResourceType, Returned, SchemaTable, Storage};
 
 /// An attribute, a sub-attribute of one, or all of an extension, by canonical names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Projection {
     /// Not returned unless asked for (`request`), or not at all (`never`).
     request: Vec<Choice>,
     never: Vec<Choice>,
+    /// Whether documents hold anything of the last two.
+    hides: bool,
 }
 
 impl Projection {
@@ -73,7 +75,8 @@ impl Projection {
                 return Err(ScimError::invalid_value("`attributes` and `excludedAttributes` exclude each other"));
             }
         };
-        let mut projection = Projection { mode, always: Vec::new(), request: Vec::new(), never: Vec::new() };
+        let mut projection =
+            Projection { mode, always: Vec::new(), request: Vec::new(), never: Vec::new(), hides: false };
         projection.characteristics(None, table.common_attributes());
         projection.characteristics(None, table.core_attributes(kind));
         for schema in table.extension_schemas(kind) {
@@ -98,6 +101,8 @@ impl Projection {
             Returned::Request => &mut self.request,
             Returned::Never => &mut self.never,
         };
+        let hidden = sub.unwrap_or(attribute).returned != Returned::Always;
+        self.hides |= hidden && attribute.storage != Storage::Discarded;
         list.push(Choice {
             urn: urn.map(str::to_owned),
             name: Some(attribute.name.clone()),
@@ -115,9 +120,9 @@ impl Projection {
         matches!(self.mode, Mode::Only(_))
     }
 
-    /// Whether the default form of a resource can go out as it is stored.
+    /// Whether a stored document can go out as it is.
     pub fn is_identity(&self) -> bool {
-        self.is_default() && self.request.is_empty() && self.never.iter().all(|choice| choice.sub.is_none())
+        self.is_default() && !self.hides
     }
 
     /// Whether the reply carries this attribute of the core schema or of every resource, or a part of it. What nobody

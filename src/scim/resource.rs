@@ -90,7 +90,13 @@ impl<'a> Reading<'a> {
     fn entry(&mut self, key: &str, value: Value) -> Result<(), ScimError> {
         match Key::of(key, self.table, self.kind, &mut self.coercion) {
             Key::Schemas => Ok(()),
-            Key::Attribute(place) => self.attribute(place, value),
+            Key::Attribute(place) => {
+                // Beside the core attributes (`"manager": null`) it does not speak for its whole schema.
+                if let Some(urn) = place.urn.filter(|_| key.contains(':')) {
+                    self.carried.insert(urn.to_owned());
+                }
+                self.attribute(place, value)
+            }
             Key::Schema(None) => self.nested(None, key, value),
             Key::Schema(Some(schema)) => {
                 self.carried.insert(schema.id.clone());
@@ -139,9 +145,6 @@ impl<'a> Reading<'a> {
             Storage::Document => {}
         }
         let name = place.qualified();
-        if let Some(urn) = place.urn {
-            self.carried.insert(urn.to_owned());
-        }
         let container = match place.urn {
             Some(urn) => container(&mut self.attributes, urn),
             None => &mut self.attributes,
@@ -386,3 +389,6 @@ pub fn keep_immutable(
 pub(super) fn immutable(place: &Place<'_>) -> ScimError {
     ScimError::mutability(format!("`{}` is immutable and has a value already", place.label()))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

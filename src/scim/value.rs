@@ -122,7 +122,10 @@ pub fn integer(value: &Value) -> Option<i128> {
 
 /// An xsd:dateTime with date and time; without a zone it is in UTC (RFC 7643 §2.3.5).
 pub fn instant(text: &str) -> Option<jiff::Timestamp> {
-    if !text.get(10..11).is_some_and(|separator| separator.eq_ignore_ascii_case("t")) {
+    // The parser beneath also takes blanks for `T`, shorter times and zone names, which xsd:dateTime does not have.
+    let bytes = text.as_bytes();
+    let complete = bytes.len() >= 19 && bytes[10] == b'T' && bytes[13] == b':' && bytes[16] == b':';
+    if !complete || text.contains('[') {
         return None;
     }
     text.parse().ok().or_else(|| {
@@ -208,8 +211,10 @@ mod tests {
         let early = Scalar::of(&created, &early).expect("an instant");
         let late = Scalar::of(&created, &late).expect("an instant");
         assert_eq!(early.order(&late), Some(Ordering::Less));
-        assert_eq!(instant("2011-05-13"), None);
-        assert_eq!(instant("2011-05-13 04:42:34Z"), None);
+        for no_date_time in ["2011-05-13", "2011-05-13 04:42:34Z", "2011-05-13T04Z", "2011-05-13T04:42:34Z[UTC]", "ä"]
+        {
+            assert_eq!(instant(no_date_time), None, "{no_date_time}");
+        }
         assert_eq!(midnight("2026-01-05").map(|at| at.to_string()).as_deref(), Some("2026-01-05T00:00:00Z"));
     }
 

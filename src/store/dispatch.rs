@@ -132,13 +132,13 @@ impl Store {
         on!(self, store => store.commit(space, batch).await)
     }
 
-    /// Claims up to `limit` timers that are due and not under a lease, the earliest first. Nobody else gets them until
+    /// Claims up to `limit` timers (and never more than 500) that are due and not under a lease, the earliest first. Nobody else gets them until
     /// `lease` is over; a commit proves its claim with [`super::Check::Claimed`].
     pub async fn claim_due(&self, space: &Space, limit: usize, lease: Duration) -> Result<Vec<Claim>, StoreError> {
         if self.clock().has_jumped() {
             return Err(StoreError::unavailable(JUMPED));
         }
-        on!(self, store => store.claim_due(space, limit, lease).await)
+        on!(self, store => store.claim_due(space, limit.min(MAX_CLAIMS), lease).await)
     }
 
     /// When the first timer of each space can be claimed.
@@ -201,5 +201,8 @@ impl Store {
         on!(self, store => store.clock())
     }
 }
+
+/// More would hold up everybody else on the store for too long.
+const MAX_CLAIMS: usize = 500;
 
 const JUMPED: &str = "the clock of the store jumped by more than two seconds: waiting for a second sample that agrees";

@@ -60,6 +60,4 @@ pub enum OpenError {
     Eviction { policy: String },
     #[error("the key prefix {prefix:?} may only have letters, digits and any of `-_.:`")]
     Prefix { prefix: String },
-    #[error("the address of the Redis cannot be used: {reason}")]
-    Url { reason: String },
 }

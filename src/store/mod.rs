@@ -17,6 +17,7 @@ mod model;
 mod redis;
 mod settings;
 mod span;
+mod wipe;
 
 pub use batch::{Batch, Check, Committed, Write};
 pub use dispatch::Store;

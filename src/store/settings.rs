@@ -94,9 +94,7 @@ impl FromStr for StoreUrl {
         let topology = match scheme {
             // The URL parser would take the list for one long name.
             "redis" | "rediss" if parts(rest).1.contains(',') => return Err(InvalidStoreUrl::Host),
-            "redis" | "rediss" | "redis+unix" | "unix" => {
-                Topology::Single(text.into_connection_info().map_err(|_| InvalidStoreUrl::Host)?)
-            }
+            "redis" | "rediss" => Topology::Single(text.into_connection_info().map_err(|_| InvalidStoreUrl::Host)?),
             "redis+sentinel" => sentinel("redis", rest)?,
             "rediss+sentinel" => sentinel("rediss", rest)?,
             "redis+cluster" => cluster("redis", rest)?,

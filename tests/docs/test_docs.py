@@ -84,6 +84,68 @@ class Dependencies(unittest.TestCase):
                     self.assertRegex(line, r"^[\w.-]+==[\w.]+( *#.*)?$", name)
 
 
+class Policy(unittest.TestCase):
+    """The parts of deny.toml that need neither cargo-deny nor a network."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.rules = tomllib.loads((ROOT / "deny.toml").read_text())
+        metadata = subprocess.run(
+            ["cargo", "metadata", "--format-version=1", "--locked"], cwd=ROOT, check=True, capture_output=True).stdout
+        cls.packages = json.loads(metadata)["packages"]
+
+    def allowed(self, expression):
+        """Whether an SPDX expression leaves a choice of licences that are all on the list; AND binds tighter."""
+        tokens = re.findall(r"[()]|[^\s()]+", expression.replace("/", " OR "))
+
+        def any_of():
+            result = all_of()
+            while tokens[:1] == ["OR"]:
+                tokens.pop(0)
+                result = all_of() or result
+            return result
+
+        def all_of():
+            result = one()
+            while tokens[:1] == ["AND"]:
+                tokens.pop(0)
+                result = one() and result
+            return result
+
+        def one():
+            if tokens[0] == "(":
+                tokens.pop(0)
+                result = any_of()
+                tokens.pop(0)
+                return result
+            name = tokens.pop(0)
+            if tokens[:1] == ["WITH"]:
+                name += f" {tokens.pop(0)} {tokens.pop(0)}"
+            return name in self.rules["licenses"]["allow"]
+
+        return any_of()
+
+    def test_a_licence_expression_is_read_as_spdx_means_it(self):
+        self.assertTrue(self.allowed("MIT/Apache-2.0"))
+        self.assertTrue(self.allowed("GPL-3.0-only OR MIT"))
+        self.assertTrue(self.allowed("Apache-2.0 WITH LLVM-exception OR MIT"))
+        self.assertTrue(self.allowed("ISC AND (GPL-3.0-only OR ISC)"))
+        self.assertFalse(self.allowed("ISC AND GPL-3.0-only"))
+        self.assertFalse(self.allowed("(MIT OR ISC) AND GPL-3.0-only AND MIT"))
+
+    def test_every_package_has_an_allowed_licence(self):
+        refused = [(p["name"], p["license"]) for p in self.packages if not self.allowed(p["license"] or "none")]
+        self.assertEqual(refused, [])
+
+    def test_nothing_banned_is_in_the_tree(self):
+        banned = {rule["crate"] for rule in self.rules["bans"]["deny"]}
+        self.assertEqual(sorted(banned & {p["name"] for p in self.packages}), [])
+
+    def test_everything_comes_from_the_registry_or_from_here(self):
+        sources = {p["source"] for p in self.packages if p["name"] != "usherd"}
+        self.assertEqual(len(sources), 1, sources)
+
+
 class Changelog(unittest.TestCase):
     def test_it_has_a_section_for_what_is_coming_or_for_this_version(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]

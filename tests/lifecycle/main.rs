@@ -1,9 +1,13 @@
-//! The lifecycle of a user, held to `matrix.toml`: which cells there are, and what the matrix itself must obey.
+//! The lifecycle of a user, held to `matrix.toml`: which cells there are, what the matrix itself must obey, what the
+//! lifecycle answers to each case (`run`), and what stays true whatever happens (`sequences`).
 
-#[expect(dead_code, reason = "the invariants look at some columns of the matrix only")]
+mod invariants;
 mod matrix;
+mod run;
+mod sequences;
+mod situation;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use matrix::{Case, State};
 
@@ -120,4 +124,16 @@ fn the_matrix_keeps_the_invariants_of_the_lifecycle() {
     assert_each(&cases, "nobody is deleted but by delete, revoke, drop", |case| {
         !goes(case, &[PL, PX, RL, A, I], &[T]) || ["scim_delete", "revoke", "hold_drop"].contains(&case.event.as_str())
     });
+}
+
+#[test]
+fn each_kind_of_refusal_has_one_status_of_http() {
+    let mut statuses: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    for case in matrix::cases() {
+        if let (Some(code), Some(http)) = (case.expect.refusal, case.expect.http) {
+            statuses.entry(code).or_default().insert(http);
+        }
+    }
+    statuses.retain(|_, statuses| statuses.len() > 1);
+    assert_eq!(statuses, BTreeMap::new());
 }

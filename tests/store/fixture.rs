@@ -31,8 +31,24 @@ impl RedisServer {
         Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// A sentinel that watches the primary on this port as `main`, and takes a second to think it dead.
+    pub fn sentinel(port: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sentinel.conf");
+        let lines = [
+            format!("sentinel monitor main 127.0.0.1 {port} 2"),
+            "sentinel down-after-milliseconds main 1000".to_owned(),
+            "sentinel failover-timeout main 5000".to_owned(),
+        ];
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        Self::in_directory(directory, &[file.to_str().unwrap(), "--sentinel"])
+    }
+
     pub fn with(options: &[&str]) -> Self {
-        let mut directory = tempfile::tempdir().unwrap();
+        Self::in_directory(tempfile::tempdir().unwrap(), options)
+    }
+
+    fn in_directory(mut directory: TempDir, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // A port that is free now may be taken a moment later; then the server ends at once.
         for _ in 0..20 {
@@ -43,6 +59,7 @@ impl RedisServer {
                 return server;
             }
             directory = std::mem::replace(&mut server.directory, tempfile::tempdir().unwrap());
+            drop(server);
         }
         panic!("redis-server does not start: {}", std::fs::read_to_string(directory.path().join("log")).unwrap());
     }
@@ -93,8 +110,15 @@ impl RedisServer {
 
     /// Starts it again on the same port and files.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, self.directory.path(), &self.options);
+        self.restart_with(&[]);
         assert!(self.wait_until_it_answers());
+    }
+
+    /// As [`Self::restart`], with more options and without waiting.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        let options: Vec<String> =
+            self.options.iter().map(String::as_str).chain(more.iter().copied()).map(str::to_owned).collect();
+        self.child = spawn(self.port, self.directory.path(), &options);
     }
 
     /// Throws its files away, as a lost volume does.
@@ -113,9 +137,13 @@ impl Drop for RedisServer {
 
 fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    // A configuration file, which only a sentinel has, comes first.
+    let (file, options) = options.split_at(options.iter().take_while(|option| !option.starts_with("--")).count());
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .args(file)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(directory)
+        .args(if file.is_empty() { &["--save", ""][..] } else { &[] })
         .args(options)
         .stdout(log)
         .stderr(Stdio::null())
@@ -138,15 +166,17 @@ pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("it did not happen within twenty seconds");
 }
 
-/// As [`eventually`], for what is asked asynchronously.
+/// As [`eventually`], for what is asked asynchronously and may take its time to answer.
 pub async fn eventually_async<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
-    for _ in 0..2_000 {
-        if let Some(answer) = ask().await {
-            return answer;
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not happen within twenty seconds");
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it did not happen within thirty seconds")
 }
 
 /// A store and what it lives in.

@@ -7,3 +7,4 @@ mod fixture;
 mod ranges;
 mod redis;
 mod timers;
+mod topologies;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use usherd::store::{Check, Committed, OpenError, Settings, Store, StoreError, Write};
+use usherd::store::{Bounds, Check, Committed, OpenError, Page, Settings, Store, StoreError, Write};
 
 use crate::fixture::{
     RedisServer, acme, at, batch, entry, eventually_async, free_port, index, put, reason, user, write,
@@ -100,7 +100,8 @@ async fn a_primary_that_becomes_a_replica_is_left() {
     write(&store, [put("7", 1, "{}")]).await;
     server.ask(&format!("REPLICAOF 127.0.0.1 {}", other.port));
     let refusal = reason(store.commit(&acme(), &batch([], [put("8", 1, "{}")])).await);
-    assert!(refusal.contains("read-only replica") || refusal.contains("loading"), "{refusal}");
+    assert!(refusal.contains("read-only replica"), "{refusal}");
+    reason(store.get(&acme(), &[user("7")]).await);
     server.ask("REPLICAOF NO ONE");
     recovers(&store).await;
 }
@@ -120,13 +121,42 @@ async fn a_stopped_redis_holds_no_call_beyond_the_deadline() {
         let begun = tokio::time::Instant::now();
         reason(store.commit(&acme(), &create).await);
         reason(store.get(&acme(), &[user("6")]).await);
-        assert!(begun.elapsed() < deadline * 5 / 2, "{:?}", begun.elapsed());
+        // Two calls, and some time for a busy machine.
+        assert!(begun.elapsed() < deadline * 3, "{:?}", begun.elapsed());
     }
     server.signal("-CONT");
     // The outcome of all those tries is unknown; one more finds out, and it happened once.
     eventually_async(async || store.commit(&acme(), &create).await.ok()).await;
     assert_eq!(store.commit(&acme(), &create).await.unwrap(), Committed::Repeated);
     assert_eq!(store.counters(&acme(), &["seats"]).await.unwrap(), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_server_has_closed_fails_no_call() {
+    let server = RedisServer::start();
+    let store = server.store().await;
+    for n in 0..3 {
+        server.ask("CLIENT KILL TYPE normal");
+        write(&store, [put(&n.to_string(), 1, "{}")]).await;
+        server.ask("CLIENT KILL TYPE normal");
+        assert!(store.get(&acme(), &[user(&n.to_string())]).await.unwrap()[0].is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_loading_is_waited_for() {
+    let mut server = RedisServer::start();
+    let store = server.store().await;
+    for hundred in 0..30 {
+        let ids = hundred * 100..(hundred + 1) * 100;
+        write(&store, ids.map(|n| put(&n.to_string(), 1, "{}")).collect::<Vec<_>>()).await;
+    }
+    server.kill();
+    // Half a millisecond for each of 6 000 commands; the server answers after every 1 024 of them.
+    server.restart_with(&["--key-load-delay", "500"]);
+    readiness_says(&store, "Redis is loading").await;
+    recovers(&store).await;
+    assert_eq!(store.dump(&acme()).await.unwrap().documents.len(), 3_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,9 +294,29 @@ async fn a_key_of_another_type_damages_one_batch_and_leaves_nothing_of_it() {
     let Err(StoreError::Damaged(what)) = store.commit(&acme(), &batch).await else { panic!("an index is no string") };
     assert_eq!(what, "usherd:{acme}:index:names holds a value of another type");
     assert_eq!(store.get(&acme(), &[user("7")]).await.unwrap(), [None]);
+    let Err(StoreError::Damaged(_)) = store.range(&acme(), &index(), &Bounds::All, &Page::first(9)).await else {
+        panic!("an index is no string")
+    };
     server.ask("HSET usherd:{acme}:doc:user:7 revision many body x");
     let Err(StoreError::Damaged(_)) = store.get(&acme(), &[user("7")]).await else { panic!("`many` is no revision") };
     write(&store, [put("8", 1, "{}")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_never_hold_the_same_claim() {
+    let server = RedisServer::start();
+    let (one, other) = (server.store().await, server.store().await);
+    write(&one, (0..50).map(|n| Write::TimerSet { owner: user(&n.to_string()), due: at(1) }).collect::<Vec<_>>()).await;
+    let mut claimed = Vec::new();
+    for _ in 0..20 {
+        let (space, lease) = (acme(), Duration::from_secs(60));
+        let (some, more) = tokio::join!(one.claim_due(&space, 3, lease), other.claim_due(&space, 3, lease));
+        claimed.extend(some.unwrap().into_iter().chain(more.unwrap()).map(|claim| claim.owner));
+    }
+    claimed.sort();
+    assert_eq!(claimed.len(), 50);
+    claimed.dedup();
+    assert_eq!(claimed.len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub use invitee::{LinkView, view_link};
 pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
-pub use timer::{Due, next_due};
+pub use timer::{Due, lapsed_for_good, next_due};
 
 use super::ids::ResourceId;
 use super::names::{EmailAddress, UserName};
@@ -213,7 +213,10 @@ pub enum Alert {
     AdminAdoptionRefused,
 }
 
-/// Decides what `event` makes of `user`.
+/// Decides what `event` makes of `user`. A tombstone is no user: where the page says "new id", the caller starts from
+/// [`User::unborn`] under another id, and the tombstone itself answers [`Refusal::NotFound`].
+///
+/// Who asks, with which role and scopes, and whether a name is taken (G2, G6, G8) is decided before, by the caller.
 ///
 /// # Errors
 /// A [`Refusal`] when the cell of (event, state) or a guard says no; then nothing changes.

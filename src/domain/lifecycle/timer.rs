@@ -44,12 +44,17 @@ pub fn next_due(user: &User, policy: &Policy) -> Option<(Timestamp, Due)> {
 }
 
 fn next_reminder(user: &User, invitation: &Invitation, expires_at: Timestamp, policy: &Policy) -> Option<Timestamp> {
-    if invitation.muted || !invitation.mailed || user.sign_in_address.is_none() {
+    if !wants_reminders(user, invitation) {
         return None;
     }
     let span = *policy.reminders().get(usize::try_from(invitation.reminders).unwrap_or(usize::MAX))?;
     let at = invitation.minted.as_ref()?.at + span;
     (at + Policy::LAST_REMINDER < expires_at).then_some(at)
+}
+
+/// Who got a copied link only is reached by nobody's mail, and not reminded either.
+fn wants_reminders(user: &User, invitation: &Invitation) -> bool {
+    !invitation.muted && invitation.mailed && user.sign_in_address.is_some()
 }
 
 fn may_renew(user: &User, invitation: &Invitation, policy: &Policy) -> bool {
@@ -106,10 +111,11 @@ pub(super) fn reminder_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
     else {
         return step.unchanged();
     };
+    let reminds = step.before.invitation().is_some_and(|invitation| wants_reminders(step.before, invitation));
     let Some(invitation) = step.user.invitation_mut() else { return step.unchanged() };
     let passed = policy.reminders().iter().filter(|span| minted.at + **span <= now).count();
     let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-    if passed <= invitation.reminders || invitation.muted {
+    if passed <= invitation.reminders || !reminds {
         return step.unchanged();
     }
     invitation.reminders = passed;
@@ -140,15 +146,20 @@ fn count_renewal(step: &mut Step<'_>) {
 
 /// Row "lapsed retention".
 pub(super) fn retention_due(mut step: Step<'_>) -> Result<Outcome, Refusal> {
-    let lapsed_long = match step.before.invitation().map(|invitation| &invitation.state) {
-        Some(InvitationState::Lapsed { reason: Lapse::Held, .. } | InvitationState::Live { .. }) | None => false,
-        Some(InvitationState::Lapsed { since, .. }) => *since + step.policy.lapsed_retention <= step.now,
-    };
-    if lapsed_long && !step.user.is_managed() {
+    if lapsed_for_good(step.before, step.policy, step.now) && !step.user.is_managed() {
         let hold = step.hold_by(Side::System, "retention");
         step.deactivate(Some(hold));
     }
     step.done()
+}
+
+/// Whether an invitation lapsed so long ago that nobody will take it up. Provisioning lists the managed people of whom
+/// this is true; the others are Inactive by then. Held is not lapsed.
+pub fn lapsed_for_good(user: &User, policy: &Policy, now: Timestamp) -> bool {
+    match user.invitation().map(|invitation| &invitation.state) {
+        Some(InvitationState::Lapsed { reason: Lapse::Held, .. } | InvitationState::Live { .. }) | None => false,
+        Some(InvitationState::Lapsed { since, .. }) => *since + policy.lapsed_retention <= now,
+    }
 }
 
 /// Row "tombstone retention".

@@ -109,9 +109,10 @@ impl Readiness {
     }
 
     /// Asks `check` for ever, until `stop`. It should end by itself within a few seconds.
-    pub async fn keep_checking<C>(&self, check: C, stop: CancellationToken)
+    pub async fn keep_checking<C, R>(&self, check: C, stop: CancellationToken)
     where
-        C: AsyncFn() -> Result<(), String>,
+        C: Fn() -> R,
+        R: Future<Output = Result<(), String>>,
     {
         while let Some(result) = stop.run_until_cancelled(check()).await {
             self.observe(result);

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use redb::{ReadableTable, StorageError};
+use redb::{AccessGuard, ReadableTable, StorageError};
 
 use super::EmbeddedStore;
 use super::fault::Fault;
@@ -15,6 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::model::{Bounds, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
 use crate::store::span::{Span, entry};
+
+/// What a range over a table yields.
+type Row<'t, V> = Result<(AccessGuard<'t, &'static [u8]>, AccessGuard<'t, V>), StorageError>;
 
 impl EmbeddedStore {
     pub(in crate::store) async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
@@ -52,7 +55,7 @@ impl EmbeddedStore {
             }
             let (lower, upper) = within(&prefix, &span);
             let range = view.indexes.range::<&[u8]>((as_slice(&lower), as_slice(&upper)))?;
-            let read = |found: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, ()>), StorageError>| {
+            let read = |found: Row<'_, ()>| {
                 let member = found?.0;
                 entry(&member.value()[prefix.len()..])
                     .ok_or_else(|| Fault::Damaged("an index holds what is no entry".to_owned()))
@@ -156,7 +159,7 @@ impl EmbeddedStore {
                 (Some(after), true) => (Bound::Included(&prefix[..]), Bound::Excluded(&after[..])),
             };
             let range = view.events.range::<&[u8]>(bounds)?;
-            let read = |found: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), StorageError>| {
+            let read = |found: Row<'_, &'static [u8]>| {
                 let (key, body) = found?;
                 let id = decode_event_id(&key.value()[prefix.len()..])?;
                 Ok(Event { id, body: Bytes::copy_from_slice(body.value()) })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisFuture, RedisResult, Value,
     from_redis_value,
@@ -45,6 +45,17 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// Asks the primary that holds this key a command that names no key.
+    pub(super) async fn ask_primary_of(&mut self, key: &str, command: Cmd) -> RedisResult<Value> {
+        match self {
+            Connection::Server { connection, .. } => command.query_async(connection).await,
+            Connection::Cluster(connection) => {
+                let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_command(command, RoutingInfo::SingleNode(primary)).await
+            }
+        }
+    }
+
     /// The reply to INFO of every primary.
     pub(super) async fn infos(&mut self) -> RedisResult<Vec<String>> {
         let info = redis::cmd("INFO");

@@ -4,7 +4,8 @@ use redis::{Pipeline, Value};
 
 use super::RedisStore;
 use super::keys::owner;
-use super::read::{self, damaged, document, entries, events, reply, single};
+use super::link::Access;
+use super::read::{self, damaged, document, entries, events, reply};
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::model::{Dump, Space};
@@ -18,9 +19,10 @@ impl RedisStore {
         let mut dump = Dump::default();
         let mut cursor = "0".to_owned();
         loop {
-            let mut commands = Pipeline::new();
-            commands.cmd("SCAN").arg(&cursor).arg("MATCH").arg(format!("{space_prefix}*")).arg("COUNT").arg(SCAN_COUNT);
-            let (next, keys): (String, Vec<String>) = single(self.ask(&commands).await?)?;
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(&cursor).arg("MATCH").arg(format!("{space_prefix}*")).arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (String, Vec<String>) =
+                reply(self.link.ask_primary_of(&space_prefix, Access::Data, &scan).await?)?;
             for key in keys {
                 let Some(name) = key.strip_prefix(&space_prefix) else { continue };
                 self.dump_key(&key, name, &mut dump).await?;

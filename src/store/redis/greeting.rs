@@ -71,7 +71,7 @@ pub(super) async fn examine(connection: &mut Connection, keys: &Keys) -> Result<
     if let Some(newer) = schema.filter(|schema| *schema > SCHEMA) {
         return Err(Unfit::NewerSchema(newer));
     }
-    let time: Value = redis::cmd("TIME").query_async(connection).await?;
+    let time = connection.ask_primary_of(&keys.schema(), redis::cmd("TIME")).await?;
     let now = instant(&time).ok_or_else(|| Unfit::Unavailable("Redis does not tell the time".to_owned()))?;
     Ok(Greeting { now, installation, durable })
 }

@@ -106,6 +106,20 @@ impl Link {
         self.within_deadline(self.attempts(commands, access, repeat)).await?.map_err(Failure::into_error)
     }
 
+    /// Asks the primary that holds this key a command that names no key.
+    pub(super) async fn ask_primary_of(&self, key: &str, access: Access, command: &Cmd) -> Result<Value, StoreError> {
+        let asked = async {
+            let live = self.admitted(access).await?;
+            let answer = live.connection.clone().ask_primary_of(key, command.clone()).await;
+            answer.map_err(|error| {
+                let failure = Failure::of(&error);
+                self.watch(&live, &failure);
+                failure
+            })
+        };
+        self.within_deadline(asked).await?.map_err(Failure::into_error)
+    }
+
     /// Runs a script by its hash, and in full when the server does not have it.
     pub(super) async fn run(
         &self,
@@ -148,10 +162,7 @@ impl Link {
     async fn attempts(&self, commands: &Pipeline, access: Access, repeat: Repeat) -> Result<Vec<Value>, Failure> {
         let mut last = false;
         loop {
-            let live = self.live().await.map_err(|unfit| Failure::Refused(unfit.to_string()))?;
-            if let (Access::Data, Some(reason)) = (access, &live.stranger) {
-                return Err(Failure::Refused(reason.clone()));
-            }
+            let live = self.admitted(access).await?;
             let failure = match commands.query_async(&mut live.connection.clone()).await {
                 Ok(values) => {
                     self.timeouts.store(0, Ordering::Relaxed);
@@ -169,6 +180,15 @@ impl Link {
                 return Err(failure);
             }
             last = true;
+        }
+    }
+
+    /// A connection to a store that is ours.
+    async fn admitted(&self, access: Access) -> Result<Arc<Live>, Failure> {
+        let live = self.live().await.map_err(|unfit| Failure::Refused(unfit.to_string()))?;
+        match (access, &live.stranger) {
+            (Access::Data, Some(reason)) => Err(Failure::Refused(reason.clone())),
+            (Access::Data, None) | (Access::Marker, _) => Ok(live),
         }
     }
 
@@ -273,19 +293,25 @@ impl Link {
     /// Samples the clock, and leaves a server that is no primary any more.
     pub(super) async fn beat(&self) {
         let Ok(live) = self.live().await else { return };
-        let mut commands = Pipeline::new();
-        commands.cmd("TIME").cmd("INFO").arg("replication");
         let primary = connection::still_primary(&live.connection, &self.url.0, Timeouts::within(self.deadline)).await;
         if let Err(failure) = primary {
             self.drop_connection(&live, &failure);
             return;
         }
-        let Ok(mut values) = self.send(&commands, Access::Marker, Repeat::Never).await else { return };
+        // Always of the same node, so that nodes whose clocks differ do not look like a jump.
+        let time = self.ask_primary_of(&self.keys.schema(), Access::Marker, &redis::cmd("TIME")).await;
+        if let Some(now) = time.ok().and_then(|time| greeting::instant(&time)) {
+            self.clock.sample(now);
+        }
+        if self.is_cluster() {
+            return;
+        }
+        let mut info = Pipeline::new();
+        info.cmd("INFO").arg("replication");
+        let Ok(mut values) = self.send(&info, Access::Marker, Repeat::Never).await else { return };
         let role = values.pop().and_then(|info| greeting::role(&info));
         if role.is_some_and(|role| role != "master") {
             self.drop_connection(&live, &Failure::NotPrimary(super::refusal::READ_ONLY.to_owned()));
-        } else if let Some(now) = values.pop().and_then(|time| greeting::instant(&time)) {
-            self.clock.sample(now);
         }
     }
 }

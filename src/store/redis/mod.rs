@@ -55,8 +55,6 @@ use crate::domain::time::Timestamp;
 const SCHEMA: u64 = 1;
 /// How often the clock is sampled and the primary is looked at.
 const BEAT: Duration = Duration::from_secs(1);
-/// More timers are not claimed at once, however many are asked for.
-const MAX_CLAIMS: usize = 500;
 
 const CLAIM: &str = include_str!("claim.lua");
 static CLAIM_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(CLAIM));
@@ -197,7 +195,7 @@ impl RedisStore {
         lease: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
         #[expect(clippy::disallowed_methods, reason = "claim tokens are made where claims are")]
-        let tokens: Vec<String> = (0..limit.min(MAX_CLAIMS)).map(|_| Uuid::new_v4().to_string()).collect();
+        let tokens: Vec<String> = (0..limit).map(|_| Uuid::new_v4().to_string()).collect();
         if tokens.is_empty() {
             return Ok(Vec::new());
         }

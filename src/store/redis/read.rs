@@ -97,9 +97,12 @@ pub(super) fn timer(member: &str, wakes: f64, claim: Option<&str>) -> Result<Tim
     Ok(Timer { owner, due, wakes })
 }
 
+/// An entry of a stream: its id and its fields.
+type StreamEntry = (String, Vec<(String, Vec<u8>)>);
+
 /// The entries of a stream. `Err` when an entry has no body or an id of another form.
-pub(super) fn events(entries: Vec<(String, Vec<(String, Vec<u8>)>)>) -> Result<Vec<Event>, StoreError> {
-    let event = |(id, fields): (String, Vec<(String, Vec<u8>)>)| {
+pub(super) fn events(entries: Vec<StreamEntry>) -> Result<Vec<Event>, StoreError> {
+    let event = |(id, fields): StreamEntry| {
         let (millis, sequence) = id.split_once('-')?;
         let id = EventId { millis: millis.parse().ok()?, sequence: sequence.parse().ok()? };
         let (_, body) = fields.into_iter().find(|(name, _)| name == "body")?;

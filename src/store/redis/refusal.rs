@@ -39,11 +39,13 @@ impl Failure {
             ErrorKind::Server(ServerErrorKind::BusyLoading) => Failure::Refused(LOADING.to_owned()),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Failure::NotPrimary(READ_ONLY.to_owned()),
             ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Failure::NotPrimary(
-                "this Redis is a node of a cluster: give its address as redis+cluster://host1,host2".to_owned(),
+                "another node of the Redis cluster holds this account now (if USHERD_STORE__URL names a single node, \
+                 write it as redis+cluster://host1,host2)"
+                    .to_owned(),
             ),
             ErrorKind::Server(
                 ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
-            ) => Failure::NotPrimary(format!("the Redis cluster is not ready ({error})")),
+            ) => Failure::Refused(format!("the Redis cluster is not ready: look at CLUSTER INFO ({error})")),
             _ => Self::by_code(error),
         }
     }

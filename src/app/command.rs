@@ -1,0 +1,294 @@
+//! The administrative commands: carried out on the store at hand, or by the daemon that holds it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::open::{Opened, StartError, open_on};
+use super::socket::{Held, ask_daemon};
+use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
+use crate::config::Settings;
+use crate::directory::accounts::{WrongStore, initialise};
+use crate::directory::tokens::{NewToken, Token};
+use crate::directory::{Directory, Error, entropy};
+use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::names::EmailAddress;
+use crate::jobs::mail::{self, Addressee, Mailer};
+use crate::jobs::schedule::JobName;
+use crate::jobs::worker::Worker;
+use crate::metrics::Metrics;
+use crate::store::{OpenError, Store};
+
+/// What a command prints: the result for scripts on standard output, words for people on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Output {
+    pub result: String,
+    pub words: String,
+}
+
+/// Why a command failed, in words for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Directory(#[from] Error),
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What commands work with.
+pub(super) struct Tools<'a> {
+    pub settings: &'a Settings,
+    pub directory: &'a Arc<Directory>,
+    pub mailer: &'a Arc<Mailer>,
+}
+
+/// Carries out a command. When a daemon on this machine holds the embedded store, it does it.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, CommandError> {
+    let store = match Store::open(&settings.store_settings()).await {
+        Ok(store) => store,
+        Err(held @ OpenError::Held { .. }) => {
+            return match ask_daemon(&settings.store.path, command).await {
+                Ok(Held::Done(output)) => Ok(output),
+                Ok(Held::Failed(reason)) => Err(CommandError::Failed(reason)),
+                Ok(Held::Silent) => Err(CommandError::Start(held.into())),
+                Err(error) => Err(CommandError::Failed(format!("the running daemon did not answer: {error}"))),
+            };
+        }
+        Err(error) => return Err(CommandError::Start(error.into())),
+    };
+    if let Command::Init = command {
+        return init(&store, settings.store.installation.as_deref()).await;
+    }
+    let public_url = settings.http.public_url_at(settings.http.listen);
+    let stop = CancellationToken::new();
+    let public_host = public_url.host();
+    let opening = open_on(store, settings, public_url.as_str(), &public_host, &stop);
+    let opened = tokio::time::timeout(PATIENCE, opening)
+        .await
+        .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
+    let Opened { directory, mailer, .. } = &opened;
+    run(&Tools { settings, directory, mailer }, command).await
+}
+
+/// How long a command waits for a store that is not there.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Carries out a command on an open store.
+pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, CommandError> {
+    match command {
+        Command::Account(command) => account(tools, command).await,
+        Command::Token(command) => token(tools, command).await,
+        Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
+        Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
+        Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
+        Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
+    }
+}
+
+async fn init(store: &Store, configured: Option<&str>) -> Result<Output, CommandError> {
+    let (id, marked) = initialise(store, configured).await?;
+    let words = match marked {
+        true => "The store is marked as this installation's. Set store.installation to this id on every replica.",
+        false => "The store bears this mark already; nothing was changed.",
+    };
+    Ok(Output { result: id, words: words.to_owned() })
+}
+
+async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        AccountCommand::Create { id, name, admin_email } => {
+            let link = directory.create_account(id, name, admin_email).await?;
+            let words =
+                format!("Account {id} is made. Its first admin comes in by this link, with the address {admin_email}:");
+            Ok(Output { result: link, words })
+        }
+        AccountCommand::List => {
+            let mut result = String::new();
+            for id in directory.accounts().await? {
+                let summary = match directory.account_summary(&id).await {
+                    Ok(summary) => summary,
+                    // Being made or deleted at this moment, or left half-way by a crash.
+                    Err(Error::NotFound(_)) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let [pending, active, inactive] = summary.users;
+                writeln!(
+                    result,
+                    "{id}\t{}\tpending {pending}\tactive {active}\tinactive {inactive}",
+                    summary.account.name
+                )
+                .expect("writing to memory");
+            }
+            Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
+        }
+        AccountCommand::Set { id, name, admit } => {
+            let account = directory.set_account(id, name.as_deref(), *admit).await?;
+            Ok(said(format!("Account {id} ({}) is changed.", account.name)))
+        }
+        AccountCommand::Delete { id, .. } => {
+            directory.delete_account(id).await?;
+            Ok(said(format!("Account {id} is deleted with everything in it.")))
+        }
+    }
+}
+
+async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        TokenCommand::Create { account, name, scopes, expires, profile, test } => {
+            let new = NewToken {
+                client: name.clone(),
+                scopes: scopes.iter().copied().collect(),
+                profile: profile.clone(),
+                test: *test,
+                expires: *expires,
+            };
+            let (token, secret) = directory.create_token(account, new).await?;
+            let words = format!(
+                "Token {} of client {} with the scopes {}. It is shown this once:",
+                token.id, token.client, token.scopes
+            );
+            Ok(Output { result: secret.expose().to_owned(), words })
+        }
+        TokenCommand::List { account } => {
+            let now = directory.store().now();
+            let tokens = directory.list_tokens(account).await?;
+            let lines = tokens.iter().map(|token| {
+                let state = match (token.revoked_at, token.expires_at) {
+                    (Some(at), _) => format!("revoked {at}"),
+                    (None, Some(at)) if at <= now => format!("expired {at}"),
+                    (None, Some(at)) => format!("until {at}"),
+                    (None, None) => "no end".to_owned(),
+                };
+                format!("{}\t{}\t{}\t{}\t{state}", token.id, token.client, token.profile, token.scopes)
+            });
+            Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
+        }
+        TokenCommand::Revoke { account, token } => {
+            let id = one_token(directory, account, token).await?.id;
+            let revoked = directory.revoke_token(account, id).await?;
+            Ok(said(format!("Token {id} of client {} is worthless from now on.", revoked.client)))
+        }
+        TokenCommand::Rotate { account, token, overlap, expires } => {
+            let old = one_token(directory, account, token).await?;
+            let (new, secret) = directory.rotate_token(account, old.id, *overlap, *expires).await?;
+            let words = format!(
+                "Token {} succeeds {}, which works for another {} s. It is shown this once:",
+                new.id,
+                old.id,
+                overlap.as_secs()
+            );
+            Ok(Output { result: secret.expose().to_owned(), words })
+        }
+    }
+}
+
+/// The token of this id, or the only living one of this client.
+async fn one_token(directory: &Directory, account: &AccountId, named: &str) -> Result<Token, CommandError> {
+    let tokens = directory.list_tokens(account).await?;
+    if let Ok(id) = named.parse::<TokenId>() {
+        let found = tokens.into_iter().find(|token| token.id == id);
+        return found.ok_or_else(|| CommandError::Failed(format!("account {account} has no token {id}")));
+    }
+    let now = directory.store().now();
+    let mut living = tokens.into_iter().filter(|token| token.client.as_str() == named && token.is_alive(now));
+    match (living.next(), living.next()) {
+        (Some(token), None) => Ok(token),
+        (None, _) => Err(CommandError::Failed(format!("account {account} has no living token named {named}"))),
+        (Some(_), Some(_)) => {
+            Err(CommandError::Failed(format!("several tokens are named {named}; give the id from `usherd token list`")))
+        }
+    }
+}
+
+async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Output, CommandError> {
+    let granted = tools.directory.grant_admin(account, user).await?;
+    let name = granted.record.user.user_name.as_str();
+    Ok(match granted.link {
+        Some(link) => {
+            Output { result: link, words: format!("{name} becomes Account Admin by accepting at this link:") }
+        }
+        None => said(format!("{name} is Account Admin now.")),
+    })
+}
+
+async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
+    let found = tools.directory.find_user(account, name).await?;
+    let record = found.filter(crate::directory::record::UserRecord::exists);
+    let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
+    let user = &record.user;
+    let shown = json!({
+        "user": record.representation(tools.directory.user_type()),
+        "state": format!("{:?}", user.state()),
+        "signInAddress": user.sign_in_address,
+        "managedBy": user.provisioned_by,
+        "providerSaysActive": user.idp_active,
+        "holds": user.holds(),
+        "licenseShortfall": user.license_shortfall(),
+        "undeliverable": user.undeliverable,
+        "revision": record.revision,
+        "created": record.created.to_string(),
+        "lastModified": record.modified.to_string(),
+    });
+    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Output { result, words: String::new() })
+}
+
+async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
+    let now = tools.directory.store().now();
+    let context = mail::Context {
+        account_name: "usherd",
+        recipient_name: None,
+        preferred_language: locale,
+        zone: &tools.settings.jobs.time_zone,
+        now,
+    };
+    let addressee = Addressee { address: address.as_str(), name: None, id: entropy::outbox_id(now), date: now };
+    let failed =
+        |failure: mail::SendFailure| CommandError::Failed(format!("the mail was not accepted: {}", failure.text()));
+    let message = tools.mailer.compose(&mail::Mail::Test, &context, &addressee).map_err(failed)?;
+    let accepted = tools.mailer.transport().send(&message).await.map_err(failed)?;
+    Ok(said(format!("The mail to {address} was accepted: {}", accepted.reply)))
+}
+
+/// Runs a job now. Those of the lifecycle act on whatever is due in every account.
+async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError> {
+    match job {
+        JobName::Expire | JobName::Renew | JobName::Remind | JobName::Retention => {
+            let worker = Worker::new(
+                Arc::clone(tools.directory),
+                Arc::clone(tools.mailer),
+                Arc::new(Metrics::new()),
+                tools.settings.mail.timeout,
+                tools.settings.jobs.time_zone.clone(),
+                entropy::jitter,
+            );
+            let mut done = 0;
+            loop {
+                match worker.run_one().await?.claimed {
+                    0 => break,
+                    claimed => done += claimed,
+                }
+            }
+            Ok(said(format!("{job}: acted on {done} due timers.")))
+        }
+        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+    }
+}
+
+fn said(words: String) -> Output {
+    Output { result: String::new(), words }
+}

@@ -1,0 +1,18 @@
+//! The composition root: opens the store, puts the layers together, and serves until it is told to stop.
+//!
+//! Listeners, settings and the shutdown come in as arguments; nothing here binds a port or catches a signal, so that a
+//! test runs the same daemon as `main`.
+
+mod bootstrap;
+mod command;
+mod daemon;
+mod keyfile;
+mod open;
+mod router;
+mod socket;
+
+pub use command::{CommandError, Output, execute};
+pub use daemon::{Daemon, Ended, Listeners, Shutdown};
+pub use keyfile::KeyFileError;
+pub use open::{Opened, StartError, check_connections, open};
+pub use socket::{Held, ask_daemon, socket_path};

@@ -1,0 +1,130 @@
+//! From settings to the use cases: store, keys, installation, directory, mail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::keyfile::{self, KeyFileError};
+use crate::config::Settings;
+use crate::directory::accounts::{WrongStore, enter};
+use crate::directory::{Directory, entropy};
+use crate::domain::lifecycle::Due;
+use crate::domain::time::Timestamp;
+use crate::jobs::mail::{MailError, Mailer};
+use crate::jobs::schedule::JobName;
+use crate::scim::SchemaTable;
+use crate::store::{OpenError, Store, StoreError};
+
+/// How long to wait before asking an absent store again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    #[error(transparent)]
+    WrongStore(#[from] WrongStore),
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Everything that a command or the daemon works with.
+pub struct Opened {
+    pub directory: Arc<Directory>,
+    pub mailer: Arc<Mailer>,
+    pub store: Store,
+}
+
+/// Opens the store and waits until it answers, then puts the use cases together. `public_url` is where the links lead.
+///
+/// # Errors
+/// [`StartError`]; when `stop` is cancelled while waiting, too.
+pub async fn open(
+    settings: &Settings,
+    public_url: &str,
+    public_host: &str,
+    stop: &CancellationToken,
+) -> Result<Opened, StartError> {
+    let store = Store::open(&settings.store_settings()).await?;
+    open_on(store, settings, public_url, public_host, stop).await
+}
+
+/// As [`open`], on a store that is open already.
+pub(super) async fn open_on(
+    store: Store,
+    settings: &Settings,
+    public_url: &str,
+    public_host: &str,
+    stop: &CancellationToken,
+) -> Result<Opened, StartError> {
+    let mailer = Arc::new(Mailer::new(&settings.mail_settings(public_host))?);
+    let keys_file = settings.secrets.keys_file.as_deref();
+    let keys = keyfile::load(keys_file, &settings.store.path, entropy::secret(), store.now())?;
+    let installation = patiently(stop, || enter(&store, settings.store.installation.as_deref(), &keys)).await?;
+    let directory = Directory::new(
+        store.clone(),
+        Arc::new(settings.directory_settings(public_url)),
+        Arc::new(SchemaTable::builtin()),
+        Arc::new(keys),
+        installation,
+        timetable(settings),
+    );
+    Ok(Opened { directory: Arc::new(directory), mailer, store })
+}
+
+/// Asks until the store answers. That it is absent is no reason to end: it may be starting, too.
+async fn patiently<T, F>(stop: &CancellationToken, ask: impl Fn() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, WrongStore>>,
+{
+    let mut told = String::new();
+    loop {
+        match ask().await {
+            Err(WrongStore::Store(StoreError::Unavailable { reason })) => {
+                if reason != told {
+                    tracing::warn!(%reason, "waiting for the store");
+                    told = reason;
+                }
+            }
+            done => return Ok(done?),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
+            return Err(StartError::Other("stopped while waiting for the store".to_owned()));
+        }
+    }
+}
+
+/// The first tick of each event's schedule at or after an instant. A schedule that never fires again lets the event
+/// wait a day, to be looked at once more.
+fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
+    let jobs = settings.jobs.clone();
+    Box::new(move |due: Due, at: Timestamp| {
+        let job = match due {
+            Due::Hold | Due::Renewal => JobName::Renew,
+            Due::Reminder => JobName::Remind,
+            Due::Expiry => JobName::Expire,
+            Due::Retention | Due::Tombstone => JobName::Retention,
+        };
+        let just_before = at - Duration::from_millis(1);
+        jobs.schedule(job).next_after(just_before).unwrap_or(at + Duration::from_secs(86_400))
+    })
+}
+
+/// Tries the store and the relay, and says what answered.
+///
+/// # Errors
+/// [`StartError`] naming the first that did not.
+pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
+    let store = Store::open(&settings.store_settings()).await?;
+    store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
+    let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
+    let relay = mailer.transport().check().await;
+    let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;
+    Ok(vec!["The store answers and takes writes.".to_owned(), format!("Mail: {relay}")])
+}

@@ -1,0 +1,123 @@
+//! The Unix socket by which commands reach a daemon that holds the embedded store: one JSON line in, one out.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::command::{self, Output, Tools};
+use crate::cli::Command;
+use crate::config::Settings;
+use crate::directory::Directory;
+use crate::jobs::mail::Mailer;
+
+/// A command line is small; a longer one is none of ours.
+const MAX_COMMAND_BYTES: u64 = 64 * 1024;
+
+/// Where a daemon with this data directory listens for commands.
+pub fn socket_path(data: &Path) -> PathBuf {
+    data.join("usherd.sock")
+}
+
+/// What commands in the daemon work with.
+pub(super) struct Commands {
+    pub settings: Settings,
+    pub directory: Arc<Directory>,
+    pub mailer: Arc<Mailer>,
+}
+
+/// How a command went, as it crosses the socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Done(Output),
+    Failed(String),
+}
+
+/// What a daemon answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Held {
+    Done(Output),
+    Failed(String),
+    /// The file is held, but nobody listens: not a usherd of this version, or one that is starting or ending.
+    Silent,
+}
+
+/// Listens until `stop`. Only the user who runs the daemon may connect.
+pub(super) fn listen(commands: Commands, tracker: &TaskTracker, stop: CancellationToken) -> io::Result<()> {
+    let path = socket_path(&commands.settings.store.path);
+    // Whoever holds the database file owns the socket; one that is there was left by a crash.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let commands = Arc::new(commands);
+    let connections = tracker.clone();
+    tracker.spawn(async move {
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => {
+                    let commands = Arc::clone(&commands);
+                    connections.spawn(async move {
+                        if let Err(error) = answer(&commands, stream).await {
+                            tracing::warn!(%error, "a command connection failed");
+                        }
+                    });
+                }
+                Err(error) => tracing::warn!(%error, "cannot accept command connections"),
+            }
+        }
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::debug!(%error, "the command socket was gone already");
+        }
+    });
+    Ok(())
+}
+
+async fn answer(commands: &Commands, stream: UnixStream) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reading.take(MAX_COMMAND_BYTES)).read_line(&mut line).await?;
+    let answer = match serde_json::from_str::<Command>(&line) {
+        Ok(asked) => {
+            let tools =
+                Tools { settings: &commands.settings, directory: &commands.directory, mailer: &commands.mailer };
+            match command::run(&tools, &asked).await {
+                Ok(output) => Answer::Done(output),
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        Err(error) => {
+            Answer::Failed(format!("the daemon does not know this command ({error}); is it another version?"))
+        }
+    };
+    let mut reply = serde_json::to_vec(&answer).map_err(io::Error::other)?;
+    reply.push(b'\n');
+    writing.write_all(&reply).await?;
+    writing.shutdown().await
+}
+
+/// Lets the daemon that holds the data directory carry out a command.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn ask_daemon(data: &Path, asked: &Command) -> io::Result<Held> {
+    let Ok(mut stream) = UnixStream::connect(socket_path(data)).await else { return Ok(Held::Silent) };
+    let mut line = serde_json::to_vec(asked).map_err(io::Error::other)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let mut reply = String::new();
+    BufReader::new(stream).read_line(&mut reply).await?;
+    Ok(match serde_json::from_str(&reply).map_err(io::Error::other)? {
+        Answer::Done(output) => Held::Done(output),
+        Answer::Failed(reason) => Held::Failed(reason),
+    })
+}

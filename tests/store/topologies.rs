@@ -1,0 +1,191 @@
+//! Sentinel and Cluster, with real processes.
+
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use usherd::store::{Check, Committed, Settings, Space, Store, StoreUrl, Write};
+
+use crate::fixture::{
+    RedisServer, acme, at, batch, commit_id, entry, eventually, eventually_async, index, put, user, write,
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn open(url: &str, deadline: Duration) -> (Store, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = url.parse().unwrap();
+    let settings = Settings { deadline, ..Settings::redis(url, directory.path()) };
+    (Store::open(&settings).await.unwrap(), directory)
+}
+
+/// A primary, a replica in step with it, and three sentinels that watch them.
+struct Watched {
+    primary: RedisServer,
+    replica: RedisServer,
+    sentinels: Vec<RedisServer>,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let primary = RedisServer::start();
+        let port = primary.port.to_string();
+        let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"]);
+        eventually(|| replica.ask("INFO replication").contains("master_link_status:up").then_some(()));
+        let sentinels: Vec<_> = (0..3).map(|_| RedisServer::sentinel(primary.port)).collect();
+        eventually(|| {
+            let sees_all = |sentinel: &RedisServer| {
+                let seen = sentinel.ask("SENTINEL MASTER main");
+                seen.contains("num-other-sentinels\r\n$1\r\n2") && seen.contains("num-slaves\r\n$1\r\n1")
+            };
+            sentinels.iter().all(sees_all).then_some(())
+        });
+        Watched { primary, replica, sentinels }
+    }
+
+    fn url(&self) -> String {
+        let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+        format!("redis+sentinel://{}/main", hosts.join(","))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_behind_sentinel_follows_a_failover() {
+    let mut watched = Watched::start();
+    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    write(&store, [put("7", 1, "{}")]).await;
+    watched.primary.ask("WAIT 1 5000");
+    watched.primary.kill();
+    let create = batch([Check::Absent { key: user("8") }], [put("8", 1, "{}")]);
+    eventually_async(async || store.commit(&acme(), &create).await.ok()).await;
+    assert!(watched.replica.ask("EXISTS usherd:{acme}:doc:user:8").starts_with(":1"));
+    assert_eq!(store.dump(&acme()).await.unwrap().documents.len(), 2);
+    store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_most_sentinels_tell_of_is_followed_without_any_error_from_the_old_primary() {
+    let watched = Watched::start();
+    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    write(&store, [put("7", 1, "{}")]).await;
+    watched.primary.ask("WAIT 1 5000");
+    // The old primary goes on taking writes for about ten seconds, and then throws them away.
+    watched.sentinels[0].ask("SENTINEL FAILOVER main");
+    eventually(|| watched.replica.ask("INFO replication").contains("role:master").then_some(()));
+    eventually_async(async || {
+        let id = commit_id().to_string();
+        store.commit(&acme(), &batch([], [put(&id, 1, "{}")])).await.ok()?;
+        watched.replica.ask(&format!("EXISTS usherd:{{acme}}:doc:user:{id}")).starts_with(":1").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sentinel_of_three_elects_nobody() {
+    let mut watched = Watched::start();
+    watched.sentinels[0].kill();
+    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    store.check().await.unwrap();
+    drop(store);
+    watched.sentinels[1].kill();
+    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    let refusal = crate::fixture::reason(store.check().await);
+    assert!(refusal.contains("most of the 3 sentinels"), "{refusal}");
+}
+
+/// Three primaries with one replica each.
+struct Cluster {
+    nodes: Vec<RedisServer>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let nodes: Vec<_> = (0..6)
+            .map(|_| {
+                RedisServer::with(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-node-timeout",
+                    "1000",
+                    "--appendonly",
+                    "yes",
+                    "--repl-diskless-sync-delay",
+                    "0",
+                ])
+            })
+            .collect();
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(addresses)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output()
+            .expect("these tests need redis-cli: apt-get install redis-tools");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+        let cluster = Cluster { nodes };
+        eventually(|| cluster.nodes.iter().all(Cluster::is_in_step).then_some(()));
+        cluster
+    }
+
+    fn is_in_step(node: &RedisServer) -> bool {
+        let replication = node.ask("INFO replication");
+        node.ask("CLUSTER INFO").contains("cluster_state:ok")
+            && node.ask("CLUSTER NODES").matches("master").count() == 3
+            && (replication.contains("connected_slaves:1") || replication.contains("master_link_status:up"))
+    }
+
+    fn url(&self) -> String {
+        let hosts: Vec<_> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+
+    /// The node that holds the account `acme`.
+    fn owner(&self) -> &RedisServer {
+        let holds = |node: &&RedisServer| {
+            node.ask("INFO replication").contains("role:master")
+                && node.ask("EXISTS usherd:{acme}:doc:user:7").starts_with(":1")
+        };
+        self.nodes.iter().find(holds).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_spread_over_a_cluster_and_each_behaves_as_on_one_server() {
+    let cluster = Cluster::start();
+    let (store, _home) = open(&cluster.url(), Duration::from_secs(5)).await;
+    let spaces: Vec<Space> =
+        ["acme", "beta", "gamma", "delta"].map(|account| Space::Account(account.parse().unwrap())).into();
+    for space in spaces.iter().chain([&Space::Installation]) {
+        let create = batch(
+            [Check::Absent { key: user("7") }, Check::Free { unique: "name", key: "ann".into() }],
+            [
+                put("7", 1, "{}"),
+                Write::UniqueSet { unique: "name", key: "ann".into(), id: "7".into() },
+                Write::IndexAdd { index: index(), entry: entry("ann", "7") },
+                Write::TimerSet { owner: user("7"), due: at(3) },
+                Write::EventAppend { body: "created".into() },
+            ],
+        );
+        assert_eq!(store.commit(space, &create).await.unwrap(), Committed::Applied);
+        assert_eq!(store.commit(space, &create).await.unwrap(), Committed::Repeated);
+        let dump = store.dump(space).await.unwrap();
+        assert_eq!((dump.documents.len(), dump.indexes.len(), dump.timers.len(), dump.events.len()), (1, 1, 1, 1));
+    }
+    assert_eq!(store.next_due(&spaces).await.unwrap(), [Some(at(3)); 4]);
+    assert_eq!(store.claim_due(&acme(), 9, LEASE).await.unwrap().len(), 1);
+    assert_eq!(store.lookup(&acme(), "name", &["ann", "bob"]).await.unwrap(), [Some("7".to_owned()), None]);
+    store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_node_that_hangs_is_replaced_by_its_replica() {
+    let cluster = Cluster::start();
+    let (store, _home) = open(&cluster.url(), Duration::from_secs(2)).await;
+    write(&store, [put("7", 1, "{}")]).await;
+    let owner = cluster.owner();
+    owner.ask("WAIT 1 5000");
+    owner.signal("-STOP");
+    let create = batch([Check::Absent { key: user("8") }], [put("8", 1, "{}")]);
+    eventually_async(async || store.commit(&acme(), &create).await.ok()).await;
+    assert_eq!(store.dump(&acme()).await.unwrap().documents.len(), 2);
+}
