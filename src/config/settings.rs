@@ -195,7 +195,7 @@ pub struct Limits {
     pub scim: Option<Rate>,
     /// Per client address, for requests without valid credentials.
     pub ip: Option<Rate>,
-    /// Per client address and per address typed.
+    /// Per mail address that is typed.
     pub sign_in: Option<Rate>,
 }
 
