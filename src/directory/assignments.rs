@@ -79,7 +79,7 @@ impl Wishes {
             self.licenses.get_or_insert_with(|| defaults.licenses.clone());
         }
         if !defaults.projects.is_empty() {
-            self.projects.get_or_insert_with(|| defaults.projects.iter().map(|it| (it.clone(), None)).collect());
+            self.projects.get_or_insert_with(|| defaults.projects.clone());
         }
     }
 }

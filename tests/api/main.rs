@@ -1,5 +1,7 @@
 //! What a user, an identity provider and an invited person see of the running daemon, on both stores.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../support/daemon/mod.rs"]
 mod daemon;
 #[path = "../support/redis_server.rs"]
