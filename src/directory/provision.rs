@@ -276,7 +276,7 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.store.commit(&context.space, &batch).await {
+        match self.commit_planned(context, &batch).await {
             Ok(_) => Ok(Some(change.after)),
             Err(StoreError::Conflict(violation)) => match &violation.check {
                 Check::Free { unique, .. } => match *unique {
