@@ -1,7 +1,7 @@
 //! The use cases. Each loads what it needs, decides with pure functions of `domain` and `scim`, and commits once.
 //! When another writer came between, it starts again from the load, until the request's deadline.
 //!
-//! Nothing else calls [`crate::domain::lifecycle::transition`], and [`change`] is the only place that turns a
+//! Nothing else calls [`crate::domain::lifecycle::transition`], and `change` is the only place that turns a
 //! transition into a batch, so that a change of state, its index entries, its seats, its timer, its mails and its audit
 //! event are always one commit.
 
