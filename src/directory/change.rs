@@ -173,7 +173,6 @@ impl Directory {
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
-            self.nudge.notify_one();
         }
         let queued_after = change.after.user.invitation().and_then(|invitation| invitation.queued);
         if let Some(superseded) = queued_before.filter(|queued| Some(*queued) != queued_after) {

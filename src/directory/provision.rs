@@ -276,8 +276,8 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.store.commit(&context.space, &batch).await {
-            Ok(_) => Ok(Some(change.after)),
+        match self.commit(&context.space, &batch).await {
+            Ok(()) => Ok(Some(change.after)),
             Err(StoreError::Conflict(violation)) => match &violation.check {
                 Check::Free { unique, .. } => match *unique {
                     keys::EXTERNAL_ID => Err(Error::Taken { attribute: "externalId" }),
