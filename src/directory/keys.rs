@@ -11,6 +11,7 @@
 //! | `token` | token id | [`super::tokens::Token`] | – |
 //! | `token-use` | token id | when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
+//! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
 
@@ -25,6 +26,7 @@ pub const USER: &str = "user";
 pub const TOKEN: &str = "token";
 pub const TOKEN_USE: &str = "token-use";
 pub const OUTBOX: &str = "outbox";
+pub const JOB: &str = "job";
 pub const SIGNING_KEYS: &str = "signing-keys";
 
 /// Unique: folded userName → user (G8).
@@ -92,6 +94,10 @@ pub fn token_use(id: TokenId) -> DocumentKey {
 
 pub fn outbox(id: OutboxId) -> DocumentKey {
     DocumentKey::new(OUTBOX, id)
+}
+
+pub fn job(name: &str) -> DocumentKey {
+    DocumentKey::new(JOB, name)
 }
 
 pub fn signing_keys() -> DocumentKey {

@@ -39,6 +39,7 @@ pub mod request;
 mod resources;
 mod retry;
 pub mod settings;
+pub mod ticks;
 pub mod timers;
 pub mod tokens;
 
