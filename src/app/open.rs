@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::keyfile::{self, KeyFileError};
+use super::schemas::{self, SchemaFilesError};
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, enter};
 use crate::directory::{Directory, entropy};
@@ -13,7 +14,6 @@ use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
 use crate::jobs::schedule::JobName;
-use crate::scim::SchemaTable;
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long to wait before asking an absent store again.
@@ -28,6 +28,8 @@ pub enum StartError {
     Keys(#[from] KeyFileError),
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    #[error(transparent)]
+    Schemas(#[from] SchemaFilesError),
     #[error(transparent)]
     Mail(#[from] MailError),
     #[error("{0}")]
@@ -63,6 +65,7 @@ pub(super) async fn open_on(
     public_host: &str,
     stop: &CancellationToken,
 ) -> Result<Opened, StartError> {
+    let table = schemas::table(settings.scim.schemas_dir.as_deref())?;
     let mailer = Arc::new(Mailer::new(&settings.mail_settings(public_host))?);
     let keys_file = settings.secrets.keys_file.as_deref();
     let keys = keyfile::load(keys_file, &settings.store.path, entropy::secret(), store.now())?;
@@ -70,7 +73,7 @@ pub(super) async fn open_on(
     let directory = Directory::new(
         store.clone(),
         Arc::new(settings.directory_settings(public_url)),
-        Arc::new(SchemaTable::builtin()),
+        Arc::new(table),
         Arc::new(keys),
         installation,
         timetable(settings),
@@ -121,6 +124,7 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
 /// # Errors
 /// [`StartError`] naming the first that did not.
 pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
+    schemas::table(settings.scim.schemas_dir.as_deref())?;
     let store = Store::open(&settings.store_settings()).await?;
     store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
