@@ -52,6 +52,14 @@ impl Change {
         self.attributes.extend(names);
     }
 
+    /// Puts what the Account Admins must hear of into the log; the audit event holds it, too.
+    pub fn tell_alerts(&self, context: &Context) {
+        for alert in &self.alerts {
+            let (account, user) = (&context.account.id, self.after.user.id);
+            tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
+        }
+    }
+
     /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
     pub fn is_empty(&self) -> bool {
         self.before.user == self.after.user
