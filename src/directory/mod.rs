@@ -31,6 +31,7 @@ pub mod entropy;
 pub mod error;
 pub mod invitations;
 pub mod keys;
+pub mod nudge;
 pub mod outbox;
 pub mod provision;
 pub mod query;
@@ -71,8 +72,7 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
-    /// Told when something is due now, so that mails need not wait for the next look.
-    nudge: Arc<tokio::sync::Notify>,
+    nudge: nudge::Nudge,
 }
 
 impl Directory {
@@ -92,7 +92,7 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
-            nudge: Arc::default(),
+            nudge: nudge::Nudge::default(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Directory {
     }
 
     /// Wakes whoever waits when a commit of this replica made something due at once.
-    pub fn nudge(&self) -> &Arc<tokio::sync::Notify> {
+    pub fn nudge(&self) -> &nudge::Nudge {
         &self.nudge
     }
 
@@ -133,14 +133,22 @@ impl Directory {
 
     /// Commits; `false` when a check did not hold, so that the caller loads again.
     async fn committed(&self, space: &Space, batch: &Batch) -> Result<bool, Error> {
-        match self.store.commit(space, batch).await {
-            Ok(Committed::Applied | Committed::Repeated) => Ok(true),
+        match self.commit(space, batch).await {
+            Ok(()) => Ok(true),
             Err(StoreError::Conflict(violation)) => {
                 tracing::debug!(check = ?violation.check, "commit refused, loading again");
                 Ok(false)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Commits, and tells the worker when that made a letter due.
+    async fn commit(&self, space: &Space, batch: &Batch) -> Result<(), StoreError> {
+        match self.store.commit(space, batch).await? {
+            Committed::Applied | Committed::Repeated => self.nudge.after(space, batch),
+        }
+        Ok(())
     }
 }
 
