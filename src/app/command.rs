@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::open::{Opened, StartError, open_on};
+use super::open::{Opened, StartError, Waiting, open_on};
 use super::socket::{Held, ask_daemon};
 use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
 use crate::config::Settings;
@@ -72,9 +72,10 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         return init(&store, settings.store.installation.as_deref()).await;
     }
     let public_url = settings.http.public_url_at(settings.http.listen);
-    let stop = CancellationToken::new();
     let public_host = public_url.host();
-    let opening = open_on(store, settings, public_url.as_str(), &public_host, &stop);
+    let tell = |reason: &str| tracing::warn!(reason, "waiting for the store");
+    let waiting = Waiting { stop: &CancellationToken::new(), tell: &tell, for_marker: false };
+    let opening = open_on(store, settings, public_url.as_str(), &public_host, &waiting);
     let opened = tokio::time::timeout(PATIENCE, opening)
         .await
         .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
