@@ -21,7 +21,7 @@ const MAIL_TIMEOUT: &str = "1s";
 const MAIL_PATIENCE: Duration = Duration::from_secs(60);
 
 fn cycles() -> u32 {
-    if std::env::var_os("USHERD_TEST_LONG").is_some() { 300 } else { 12 }
+    if std::env::var_os("USHERD_TEST_LONG").is_some() { 300 } else { 25 }
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn survives(store: Store, relay: Option<SmtpServer>, victims: &[Victim]) {
     let clients: Vec<_> = (0..CLIENTS).map(|number| client(number, &daemon, &stop)).collect();
     let mut ready_after = Vec::new();
     for victim in victims.iter().cycle().take(cycles() as usize) {
-        thread::sleep(Duration::from_millis(20 + random.below(300)));
+        thread::sleep(Duration::from_millis(50 + random.below(500)));
         let killed = Instant::now();
         match victim {
             Victim::Daemon => {
@@ -175,7 +175,7 @@ fn until_answered<T>(mut ask: impl FnMut() -> Option<T>) -> T {
             return answer;
         }
         assert!(started.elapsed() < Duration::from_secs(30), "no answer for half a minute");
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
