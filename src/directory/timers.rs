@@ -59,6 +59,8 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TASK => self.due_task(account, &claim).await,
+            keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
             unknown => {
                 tracing::warn!(kind = unknown, "timer of an unknown kind left alone");
@@ -200,7 +202,12 @@ impl Directory {
     }
 
     /// Ends a claim on a timer that has nothing to do now.
-    async fn end_claim(&self, context: &Context, claim: &Claim, next: Option<Timestamp>) -> Result<(), Error> {
+    pub(super) async fn end_claim(
+        &self,
+        context: &Context,
+        claim: &Claim,
+        next: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let mut batch = context.batch(entropy::commit_id(context.now));
         batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
         let owner = claim.owner.clone();
@@ -249,6 +256,6 @@ fn is_current(letter: &Letter, user: &User) -> bool {
     }
 }
 
-fn system(account: &AccountId, name: &str) -> Request {
+pub(super) fn system(account: &AccountId, name: &str) -> Request {
     Request::trusted(account.clone(), Actor::new(Door::System, name))
 }
