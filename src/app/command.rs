@@ -283,6 +283,12 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                     claimed => done += claimed,
                 }
             }
+            if job == JobName::Retention {
+                let ticker = super::ticker(tools.settings, tools.directory, &Arc::new(Metrics::new()));
+                for account in tools.directory.accounts().await? {
+                    ticker.retain(&account).await?;
+                }
+            }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
         JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),

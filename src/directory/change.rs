@@ -19,7 +19,7 @@ use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_d
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, Minted, Standing, User};
-use crate::store::{Batch, Check, ClaimToken, Write};
+use crate::store::{Batch, Check, ClaimToken, Committed, StoreError, Write};
 
 /// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
 #[derive(Debug, Clone)]
@@ -140,10 +140,20 @@ impl Directory {
         }
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
-            self.nudge.notify_one();
         }
         batch.writes.push(Write::EventAppend { body: audit_of(context, change) });
         batch
+    }
+
+    /// Commits a planned batch, and only then wakes the worker for a letter in it: a worker that looks before finds
+    /// nothing and rests.
+    pub(super) async fn commit_planned(&self, context: &Context, batch: &Batch) -> Result<Committed, StoreError> {
+        let committed = self.store.commit(&context.space, batch).await?;
+        let rings_now = |write: &Write| matches!(write, Write::TimerSet { due, .. } if *due <= context.now);
+        if batch.writes.iter().any(rings_now) {
+            self.nudge.notify_one();
+        }
+        Ok(committed)
     }
 
     /// −mail and +mail: letters of a superseded generation go, new ones are put with a timer that rings at once.
@@ -185,7 +195,6 @@ impl Directory {
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
-            self.nudge.notify_one();
         }
         let queued_after = change.after.user.invitation().and_then(|invitation| invitation.queued);
         if let Some(superseded) = queued_before.filter(|queued| Some(*queued) != queued_after) {

@@ -13,6 +13,7 @@
 //! | `token` | token id | [`super::tokens::Token`] | – |
 //! | `token-use` | token id | when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
+//! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
 
@@ -31,6 +32,7 @@ pub const OUTBOX: &str = "outbox";
 /// Work that takes more than one commit; its timer finishes what a crash left.
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
+pub const JOB: &str = "job";
 pub const SIGNING_KEYS: &str = "signing-keys";
 
 /// Unique: folded userName → user (G8).
@@ -148,6 +150,10 @@ pub fn token_use(id: TokenId) -> DocumentKey {
 
 pub fn outbox(id: OutboxId) -> DocumentKey {
     DocumentKey::new(OUTBOX, id)
+}
+
+pub fn job(name: &str) -> DocumentKey {
+    DocumentKey::new(JOB, name)
 }
 
 pub fn signing_keys() -> DocumentKey {

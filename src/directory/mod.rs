@@ -45,6 +45,7 @@ pub mod resources;
 mod retry;
 pub mod settings;
 pub mod tasks;
+pub mod ticks;
 pub mod timers;
 pub mod tokens;
 

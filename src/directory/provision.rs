@@ -280,7 +280,7 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.store.commit(&context.space, &batch).await {
+        match self.commit_planned(context, &batch).await {
             Ok(_) => {
                 if change.departs() {
                     self.leave_groups(context, change.after.user.id).await?;

@@ -89,7 +89,7 @@ impl Directory {
         change.named(what);
         change.apply(&event, context.now)?;
         let batch = self.plan(&context, &mut change, Some(claim.token));
-        match self.store.commit(&context.space, &batch).await {
+        match self.commit_planned(&context, &batch).await {
             Ok(_) => Ok(DueWork::Settled { event: Some(what) }),
             // Somebody else changed the user or took the claim: its timer is theirs, or is due again.
             Err(StoreError::Conflict(_)) => Ok(DueWork::Settled { event: None }),

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
 mod contract;
 mod differential;
 mod embedded;
