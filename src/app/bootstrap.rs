@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::open::{StartError, Waiting, patiently};
 use crate::config::Settings;
 use crate::directory::tokens::NewToken;
 use crate::directory::{Directory, Error};
@@ -26,21 +27,28 @@ pub struct Welcome {
 
 /// Makes what `bootstrap.*` asks for and is not there. `None` when the account existed.
 ///
+/// Each step can be repeated, also by several replicas that start at the same moment, and is repeated while the store
+/// is away.
+///
 /// # Errors
-/// Of the store; [`Error::Invalid`] for a token or an address that cannot be.
-pub async fn bootstrap(directory: &Directory, settings: &Settings, mails: String) -> Result<Option<Welcome>, Error> {
+/// [`StartError`].
+pub(super) async fn bootstrap(
+    directory: &Directory,
+    settings: &Settings,
+    mails: String,
+    waiting: &Waiting<'_>,
+) -> Result<Option<Welcome>, StartError> {
     let Some(account) = &settings.bootstrap.account else { return Ok(None) };
-    let made = directory.ensure_account(account, account.as_str()).await?;
+    let made = patiently(waiting, absent, || directory.ensure_account(account, account.as_str())).await?;
     let client = ClientName::parse(FIRST_CLIENT).map_err(|error| Error::Internal(error.to_string()))?;
     let new =
         NewToken { client, scopes: Scopes::bootstrap(), profile: "lenient".to_owned(), test: false, expires: None };
 
-    let configured = settings.bootstrap.scim_token.as_ref();
     let mut token = None;
-    if let Some(secret) = configured {
-        directory.ensure_token(account, new, secret).await?;
+    if let Some(secret) = &settings.bootstrap.scim_token {
+        patiently(waiting, absent, || directory.ensure_token(account, new.clone(), secret)).await?;
     } else if made {
-        token = Some(directory.create_token(account, new).await?.1);
+        token = Some(patiently(waiting, absent, || directory.create_token(account, new.clone())).await?.1);
     }
 
     let named = settings.bootstrap.admin_email.clone();
@@ -50,10 +58,25 @@ pub async fn bootstrap(directory: &Directory, settings: &Settings, mails: String
             Some(address) => address,
             None => EmailAddress::parse(FIRST_ADMIN).map_err(|error| Error::Internal(error.to_string()))?,
         };
-        admin = directory.ensure_admin(account, &address).await?.map(|link| (address, link));
+        let link = patiently(waiting, absent, || directory.ensure_admin(account, &address)).await?;
+        admin = link.map(|link| (address, link));
+    }
+    if !made {
+        tracing::info!(
+            %account,
+            "the account is there; `usherd token create --account {account} --name NAME` makes a token, \
+             `usherd admin grant --account {account} --user ADDRESS` lets an admin in"
+        );
     }
     let scim_base = format!("{}/scim/v2", directory.settings().public_url);
     Ok(made.then(|| Welcome { account: account.to_string(), scim_base, token, admin, mails }))
+}
+
+fn absent(error: &Error) -> Option<String> {
+    match error {
+        Error::Unavailable { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
 }
 
 impl fmt::Display for Welcome {

@@ -178,8 +178,14 @@ impl Directory {
         if self.find_user(id, admin.as_str()).await?.is_some() {
             return Ok(None);
         }
-        let record = self.invite(&by_cli(id), &admin_invitee(admin)).await?;
-        self.console_link(id, &record).map(Some)
+        match self.invite(&by_cli(id), &admin_invitee(admin)).await {
+            Ok(record) => self.console_link(id, &record).map(Some),
+            // Another replica that starts at this moment was faster.
+            Err(Error::Taken { .. } | Error::Refused(_)) if self.find_user(id, admin.as_str()).await?.is_some() => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn console_link(&self, id: &AccountId, record: &UserRecord) -> Result<String, Error> {

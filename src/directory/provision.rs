@@ -65,7 +65,9 @@ impl Directory {
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Create)?;
-        let wanted = Wanted::of(received.attributes, received.named, &Map::new())?;
+        let mut wanted = Wanted::of(received.attributes, received.named, &Map::new())?;
+        // A person who comes back keeps the externalId that this body omits.
+        wanted.external_id = wanted.external_id.filter(Option::is_some);
         let folded = wanted.user_name.folded().to_owned();
 
         retrying!(self, {
@@ -280,8 +282,9 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.commit_planned(context, &batch).await {
-            Ok(_) => {
+        match self.commit(&context.space, &batch).await {
+            Ok(()) => {
+                change.tell_alerts(context);
                 if change.departs() {
                     self.leave_groups(context, change.after.user.id).await?;
                 }
