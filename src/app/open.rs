@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::keyfile::{self, KeyFileError};
+use super::socket;
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, enter};
 use crate::directory::{Directory, entropy};
@@ -154,10 +155,19 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
 /// # Errors
 /// [`StartError`] naming the first that did not.
 pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
-    let store = Store::open(&settings.store_settings()).await?;
-    store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
+    let store = match Store::open(&settings.store_settings()).await {
+        Ok(store) => {
+            store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
+            "The store answers and takes writes."
+        }
+        // A usherd that runs on the data directory is what it is there for.
+        Err(OpenError::Held { .. }) if socket::answers(&settings.store.path).await => {
+            "The store is held by the usherd that runs on it."
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
     let relay = mailer.transport().check().await;
     let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;
-    Ok(vec!["The store answers and takes writes.".to_owned(), format!("Mail: {relay}")])
+    Ok(vec![store.to_owned(), format!("Mail: {relay}")])
 }

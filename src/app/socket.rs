@@ -121,6 +121,11 @@ async fn answer(commands: &Commands, stream: UnixStream, stop: &CancellationToke
     writing.shutdown().await
 }
 
+/// Whether a daemon with this data directory takes commands.
+pub(super) async fn answers(data: &Path) -> bool {
+    UnixStream::connect(socket_path(data)).await.is_ok()
+}
+
 /// Lets the daemon that holds the data directory carry out a command.
 ///
 /// # Errors

@@ -344,6 +344,15 @@ impl Daemon {
         }
     }
 
+    /// Waits until every invitation is mailed and noted as such, after which nobody's version changes by itself.
+    pub fn settle(&self) {
+        let is_out = |user: &Value| {
+            let invitation = &user[USHERD]["invitation"];
+            invitation["state"] != "live" || invitation["sentAt"].is_string()
+        };
+        eventually(|| self.get("/Users").json()["Resources"].as_array().unwrap().iter().all(is_out).then_some(()));
+    }
+
     /// All mail files, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         mails::read_all(&self.data().join("mail"))
