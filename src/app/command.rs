@@ -17,6 +17,7 @@ use crate::directory::tokens::{NewToken, Token};
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::names::EmailAddress;
+use crate::http::limits::Rate;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -276,7 +277,8 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                 tools.settings.mail.timeout,
                 tools.settings.jobs.time_zone.clone(),
                 entropy::jitter,
-            );
+            )
+            .paced(tools.settings.mail.rate.and_then(Rate::quota));
             let mut done = 0;
             loop {
                 match worker.run_one().await?.claimed {

@@ -9,6 +9,7 @@ mod daemon;
 mod keyfile;
 mod open;
 mod router;
+mod schemas;
 mod socket;
 
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::clock::Clock;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -49,6 +51,8 @@ pub struct Worker {
     /// How long a claim lasts: a delivery that begins soon after the claim ends well within it.
     lease: Duration,
     senders: Arc<Semaphore>,
+    /// `mail.rate`, of this replica.
+    pace: Option<DefaultDirectRateLimiter>,
     jitter: fn() -> f64,
 }
 
@@ -90,8 +94,15 @@ impl Worker {
             hands: Arc::new(hands),
             lease: mail_timeout * 2 + Duration::from_secs(15),
             senders: Arc::new(Semaphore::new(MAILS_AT_ONCE)),
+            pace: None,
             jitter,
         }
+    }
+
+    /// Sends no more mails than `quota` allows; `None` sends as fast as the relay takes them.
+    #[must_use]
+    pub fn paced(self, quota: Option<Quota>) -> Self {
+        Worker { pace: quota.map(RateLimiter::direct), ..self }
     }
 
     /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due. Then it
@@ -209,6 +220,7 @@ impl Worker {
             };
             let sender = match put_off_until {
                 Some(until) => Err(until),
+                None if let Some(wait) = self.wait_for_pace() => Err(now + wait),
                 None => {
                     let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
                     self.sender(senders_until, round.stop).await.ok_or(now + busy)
@@ -233,6 +245,14 @@ impl Worker {
             }
         }
         Ok(claimed)
+    }
+
+    /// How long the next mail has to wait for `mail.rate`. A letter that waits is given back, since no claim lasts as
+    /// long as a slow rate may want.
+    fn wait_for_pace(&self) -> Option<Duration> {
+        let pace = self.pace.as_ref()?;
+        let not_until = pace.check().err()?;
+        Some(not_until.wait_time_from(pace.clock().now()))
     }
 
     /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
