@@ -72,6 +72,16 @@ pub(super) async fn open(
     open_on(store, settings, public_url, public_host, waiting).await
 }
 
+/// As [`open`] for whoever is no daemon: tries for as long as the caller does.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn open_now(settings: &Settings, public_url: &str, public_host: &str) -> Result<Opened, StartError> {
+    let tell = |reason: &str| tracing::warn!(reason, "waiting for the store");
+    let waiting = Waiting { stop: &CancellationToken::new(), tell: &tell, for_marker: false };
+    open(settings, public_url, public_host, &waiting).await
+}
+
 /// As [`open`], on a store that is open already.
 pub(super) async fn open_on(
     store: Store,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::Settings;
+use super::settings::{Settings, UnknownMembers};
 use crate::http::bounds::BoundsTable;
 use crate::http::guard::Bounds;
 use crate::http::limits::LimitSettings;
@@ -67,6 +67,10 @@ impl Settings {
                 licenses: provisioning.licenses.clone(),
                 projects: provisioning.projects.clone(),
                 hold_until_start_date: provisioning.hold_until_start_date,
+                refuse_unknown_members: match provisioning.unknown_members {
+                    UnknownMembers::Refuse => true,
+                    UnknownMembers::Skip => false,
+                },
             },
             roles: self.roles.clone(),
             licenses: self.licenses.clone(),
@@ -74,6 +78,7 @@ impl Settings {
                 default_page: self.scim.default_page,
                 max_page: self.scim.max_page,
                 max_scan: self.scim.max_scan,
+                group_reply_members: usize::try_from(self.scim.group_reply_members).unwrap_or(usize::MAX),
             },
         }
     }

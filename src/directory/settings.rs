@@ -44,6 +44,8 @@ pub struct Provisioning {
     /// With a project role; `None`: the default one.
     pub projects: Vec<(String, Option<String>)>,
     pub hold_until_start_date: bool,
+    /// Whether a group that names an unknown member is refused; otherwise the member is passed over.
+    pub refuse_unknown_members: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,4 +54,6 @@ pub struct Queries {
     pub max_page: usize,
     /// Documents that one request may read to answer a filter without an index.
     pub max_scan: usize,
+    /// A group PUT or PATCH whose reply would carry more members than this is answered without a body.
+    pub group_reply_members: usize,
 }

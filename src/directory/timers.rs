@@ -59,6 +59,8 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TASK => self.due_task(account, &claim).await,
+            keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
             unknown => {
                 tracing::warn!(kind = unknown, "timer of an unknown kind left alone");
@@ -89,7 +91,12 @@ impl Directory {
             change.apply(&event, context.now)?;
             let batch = self.plan(&context, &mut change, Some(claim.token));
             match self.commit(&context.space, &batch).await {
-                Ok(()) => Ok(Some(DueWork::Settled { event: Some(what) })),
+                Ok(()) => {
+                    if change.departs() {
+                        self.leave_groups(&context, change.after.user.id).await?;
+                    }
+                    Ok(Some(DueWork::Settled { event: Some(what) }))
+                }
                 Err(StoreError::Conflict(violation)) => match violation.check {
                     Check::Claimed { .. } => Ok(Some(DueWork::Settled { event: None })),
                     _ => Ok(None),
@@ -203,7 +210,12 @@ impl Directory {
     }
 
     /// Ends a claim on a timer that has nothing to do now.
-    async fn end_claim(&self, account: &AccountId, claim: &Claim, next: Option<Timestamp>) -> Result<(), Error> {
+    pub(super) async fn end_claim(
+        &self,
+        account: &AccountId,
+        claim: &Claim,
+        next: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let mut batch = self.of_claim(claim);
         let owner = claim.owner.clone();
         batch.writes.push(match next {
@@ -222,7 +234,7 @@ impl Directory {
     }
 
     /// A batch that holds only while the claim does; when it was lost, its new holder does the work.
-    fn of_claim(&self, claim: &Claim) -> Batch {
+    pub(super) fn of_claim(&self, claim: &Claim) -> Batch {
         let mut batch = Batch::new(entropy::commit_id(self.store.now()));
         batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
         batch
@@ -266,6 +278,6 @@ fn is_current(letter: &Letter, user: &User) -> bool {
     }
 }
 
-fn system(account: &AccountId, name: &str) -> Request {
+pub(super) fn system(account: &AccountId, name: &str) -> Request {
     Request::trusted(account.clone(), Actor::new(Door::System, name))
 }

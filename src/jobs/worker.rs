@@ -31,8 +31,10 @@ use crate::store::Space;
 const CLAIM_AT_ONCE: usize = 64;
 /// So many mails are on their way at once.
 const MAILS_AT_ONCE: usize = 8;
-/// How long one look waits for senders in all. A relay that is well frees one in less.
-const SENDER_PATIENCE: Duration = Duration::from_millis(250);
+/// How long one look waits for senders in all, and for each: as long as the relay takes mails at all, its senders stay
+/// busy, and a relay that takes none holds nobody up.
+const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
+const SENDER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a letter is put off that found no sender, give or take half.
 const SENDERS_BUSY: Duration = Duration::from_secs(10);
 /// Between two looks at every account when nothing is known to be due, per thousand accounts.
@@ -175,14 +177,14 @@ impl Worker {
         let spaces: Vec<Space> = accounts.iter().cloned().map(Space::Account).collect();
         let due = self.directory.store().next_due(&spaces).await?;
         let mut looked = Looked { accounts: accounts.len(), ..Looked::default() };
-        let senders_until = Instant::now() + SENDER_PATIENCE;
+        let mut senders_until = Instant::now() + SENDERS_PATIENCE;
         for (account, due) in accounts.into_iter().zip(due) {
             match due {
                 Some(due) if due <= self.directory.store().now() => {
                     if round.stop.is_cancelled() {
                         break;
                     }
-                    let claimed = self.drain(&account, senders_until, round).await?;
+                    let claimed = self.drain(&account, &mut senders_until, round).await?;
                     looked.claimed += claimed;
                     if claimed > 0 {
                         looked.busy.insert(account);
@@ -197,7 +199,7 @@ impl Worker {
 
     /// Claims a handful of due timers of an account and acts on them: on those of people at once and side by side, on
     /// letters by finding them a sender.
-    async fn drain(&self, account: &AccountId, senders_until: Instant, round: &Round<'_>) -> Result<usize, Error> {
+    async fn drain(&self, account: &AccountId, senders_until: &mut Instant, round: &Round<'_>) -> Result<usize, Error> {
         let claims = self.directory.claim_due(account, CLAIM_AT_ONCE, self.lease).await?;
         let claimed = claims.len();
         self.metrics.timers_claimed(u64::try_from(claimed).unwrap_or(u64::MAX));
@@ -253,15 +255,17 @@ impl Worker {
         Some(not_until.wait_time_from(pace.clock().now()))
     }
 
-    /// A free sender; `None` when none got free in time.
-    async fn sender(&self, until: Instant, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+    /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
+    async fn sender(&self, until: &mut Instant, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
         let free = Arc::clone(&self.senders).acquire_owned();
         tokio::select! {
             biased;
-            permit = free => permit.ok(),
-            () = stop.cancelled() => None,
-            () = tokio::time::sleep_until(until) => None,
+            permit = free => return permit.ok(),
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until((*until).min(Instant::now() + SENDER_PATIENCE)) => {}
         }
+        *until = Instant::now();
+        None
     }
 }
 
