@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/daemon/mod.rs"]
+#[expect(dead_code, reason = "what only the tests of faults need")]
 mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
@@ -11,6 +12,7 @@ mod redis_server;
 mod access;
 mod bad_input;
 mod cli;
+mod conformance;
 mod discovery;
 mod first_start;
 mod invitee;
