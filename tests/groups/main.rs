@@ -4,7 +4,7 @@
 
 #[path = "../support/daemon/mod.rs"]
 #[allow(dead_code, reason = "each suite uses a part of it")]
-#[expect(clippy::allow_attributes, clippy::print_stdout, reason = "the log of a failed test")]
+#[expect(clippy::allow_attributes, reason = "whether anything is left unused depends on the suite")]
 mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
