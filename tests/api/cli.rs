@@ -215,10 +215,10 @@ fn init_marks_the_store_once(#[values(Store::Embedded, Store::Redis)] store: Sto
     fails(&other, "prod-1");
 }
 
-#[rstest]
-fn a_store_of_another_installation_is_not_touched(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let redis = (store == Store::Redis).then(|| std::sync::Arc::new(crate::redis_server::RedisServer::start()));
-    let mut daemon = Daemon::prepare(redis, &[("USHERD_STORE__INSTALLATION", "prod-1")]);
+/// The file of the embedded store is held while the daemon waits, so nobody could mark it: it ends.
+#[test]
+fn a_file_without_the_mark_of_the_installation_is_not_touched() {
+    let mut daemon = Daemon::prepare(None, &[("USHERD_STORE__INSTALLATION", "prod-1")]);
     daemon.run();
     assert_eq!(daemon.ended(), 1);
     assert!(daemon.stderr().contains("usherd init"), "{}", daemon.stderr());
@@ -229,6 +229,22 @@ fn a_store_of_another_installation_is_not_touched(#[values(Store::Embedded, Stor
     daemon.run();
     assert_eq!(daemon.ended(), 1);
     assert!(daemon.stderr().contains("prod-1"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_redis_without_the_mark_of_the_installation_is_waited_for() {
+    let redis = std::sync::Arc::new(crate::redis_server::RedisServer::start());
+    let mut daemon = Daemon::prepare(Some(redis), &[("USHERD_STORE__INSTALLATION", "prod-1")]);
+    daemon.run();
+    crate::redis_server::eventually(|| {
+        let probe = daemon.try_ops("/readyz")?;
+        (probe.status == 503 && probe.text().contains("usherd init")).then_some(())
+    });
+    assert_eq!(daemon.redis().ask("DBSIZE"), ":0\r\n", "nothing was written");
+    assert_eq!(daemon.ops("/livez").status, 200);
+    ok(daemon.cli(&["init"]));
+    daemon.wait_until_ready().unwrap();
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[test]
