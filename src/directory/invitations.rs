@@ -51,6 +51,14 @@ impl Action {
         }
     }
 
+    /// G2: what nobody may do to themselves.
+    const fn is_against_oneself(&self) -> bool {
+        match self {
+            Action::Deactivate | Action::Erase => true,
+            Action::Resend | Action::CopyLink | Action::Revoke | Action::Release => false,
+        }
+    }
+
     const fn scope(&self) -> Scope {
         match self {
             Action::Resend | Action::CopyLink | Action::Revoke => Scope::Invitations,
@@ -85,6 +93,9 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
+        if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
+            return Err(Refusal::Yourself.into());
+        }
         self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name))
             .await
     }
@@ -122,6 +133,9 @@ impl Directory {
         let mut wishes = invitee.wishes.clone();
         wishes.default_to(&self.settings.provisioning);
         let assigned = self.resolve_wishes(context, &wishes, before).await?;
+        if let Some(role) = &assigned.changes.account_role {
+            self.may_change_role(context, &before.user.account_role, role)?;
+        }
         give(&mut after.user, &assigned.changes);
         after.names = assigned.names;
         after.user.sign_in_address = Some(invitee.address.clone());

@@ -140,6 +140,6 @@ fn put_resource(batch: &mut Batch, kind: Kind, resource: &Resource, now: Timesta
     });
 }
 
-fn read_resource(body: &[u8]) -> Result<Resource, Error> {
+pub(super) fn read_resource(body: &[u8]) -> Result<Resource, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("resource", error))
 }
