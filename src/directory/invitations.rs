@@ -288,6 +288,17 @@ impl Directory {
         self.by_invitee(&claims, request_id, "user.reminders_muted", event).await
     }
 
+    /// Whether a confirmation link is right and its address still waits; the name of the account. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownInvitation`] for a stale link or a text that is none of ours.
+    pub async fn open_confirmation(&self, text: &str) -> Result<String, Error> {
+        let claims = self.verified(text, Purpose::AddressConfirmation)?;
+        let (context, record) = self.invited_user(&invitee(&claims, None), &claims).await?;
+        let waiting = record.user.unconfirmed_address.filter(|it| it.minted.generation == claims.generation);
+        waiting.map(|_| context.account.name).ok_or_else(|| Refusal::UnknownInvitation.into())
+    }
+
     /// An Active user confirms a new address by the link that was mailed to it.
     ///
     /// # Errors
