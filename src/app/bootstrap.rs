@@ -38,18 +38,18 @@ pub async fn bootstrap(directory: &Directory, settings: &Settings, mails: String
     let configured = settings.bootstrap.scim_token.as_ref();
     let mut token = None;
     if let Some(secret) = configured {
-        let secret = ProvisioningToken::configured(secret.reveal())
-            .map_err(|error| Error::Invalid(format!("bootstrap.scim_token: {error}")))?;
-        directory.ensure_token(account, new, &secret).await?;
+        directory.ensure_token(account, new, secret).await?;
     } else if made {
         token = Some(directory.create_token(account, new).await?.1);
     }
 
-    let named = settings.bootstrap.admin_email.as_deref();
+    let named = settings.bootstrap.admin_email.clone();
     let mut admin = None;
     if named.is_some() || made {
-        let address = EmailAddress::parse(named.unwrap_or(FIRST_ADMIN))
-            .map_err(|error| Error::Invalid(format!("bootstrap.admin_email: {error}")))?;
+        let address = match named {
+            Some(address) => address,
+            None => EmailAddress::parse(FIRST_ADMIN).map_err(|error| Error::Internal(error.to_string()))?,
+        };
         admin = directory.ensure_admin(account, &address).await?.map(|link| (address, link));
     }
     let scim_base = format!("{}/scim/v2", directory.settings().public_url);

@@ -16,8 +16,7 @@ use crate::directory::accounts::{WrongStore, initialise};
 use crate::directory::tokens::{NewToken, Token};
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
-use crate::domain::names::{ClientName, EmailAddress};
-use crate::domain::secrets::{Scope, Scopes};
+use crate::domain::names::EmailAddress;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -111,10 +110,9 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
     let directory = tools.directory;
     match command {
         AccountCommand::Create { id, name, admin_email } => {
-            let admin = address(admin_email)?;
-            let link = directory.create_account(id, name, &admin).await?;
+            let link = directory.create_account(id, name, admin_email).await?;
             let words =
-                format!("Account {id} is made. Its first admin comes in by this link, with the address {admin}:");
+                format!("Account {id} is made. Its first admin comes in by this link, with the address {admin_email}:");
             Ok(Output { result: link, words })
         }
         AccountCommand::List => {
@@ -137,9 +135,7 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
         AccountCommand::Set { id, name, admit } => {
-            let account = directory
-                .set_account(id, name.as_deref(), serde_json::from_value(json!(admit)).unwrap_or(None))
-                .await?;
+            let account = directory.set_account(id, name.as_deref(), *admit).await?;
             Ok(said(format!("Account {id} ({}) is changed.", account.name)))
         }
         AccountCommand::Delete { id, .. } => {
@@ -154,9 +150,9 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
     match command {
         TokenCommand::Create { account, name, scopes, expires, profile, test } => {
             let new = NewToken {
-                client: ClientName::parse(name).map_err(|error| CommandError::Failed(error.to_string()))?,
-                scopes: scopes_of(&serde_json::from_value::<Vec<Scope>>(json!(scopes)).unwrap_or_default()),
-                profile: json!(profile).as_str().unwrap_or_default().to_owned(),
+                client: name.clone(),
+                scopes: scopes.iter().copied().collect(),
+                profile: profile.clone(),
                 test: *test,
                 expires: *expires,
             };
@@ -198,12 +194,6 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
             Ok(Output { result: secret.expose().to_owned(), words })
         }
     }
-}
-
-/// No scope named means those of an identity provider.
-fn scopes_of(named: &[Scope]) -> Scopes {
-    let usual = [Scope::Users, Scope::Groups, Scope::Resources, Scope::Invitations];
-    if named.is_empty() { usual.into_iter().collect() } else { named.iter().copied().collect() }
 }
 
 /// The token of this id, or the only living one of this client.
@@ -257,8 +247,7 @@ async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result
     Ok(Output { result, words: String::new() })
 }
 
-async fn test_mail(tools: &Tools<'_>, to: &str, locale: Option<&str>) -> Result<Output, CommandError> {
-    let address = address(to)?;
+async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
     let now = tools.directory.store().now();
     let context = mail::Context {
         account_name: "usherd",
@@ -294,14 +283,16 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                     claimed => done += claimed,
                 }
             }
+            if job == JobName::Retention {
+                let ticker = super::ticker(tools.settings, tools.directory, &Arc::new(Metrics::new()));
+                for account in tools.directory.accounts().await? {
+                    ticker.retain(&account).await?;
+                }
+            }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
         JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
-}
-
-fn address(text: &str) -> Result<EmailAddress, CommandError> {
-    EmailAddress::parse(text).map_err(|error| CommandError::Failed(format!("{text}: {error}")))
 }
 
 fn said(words: String) -> Output {

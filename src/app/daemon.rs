@@ -130,6 +130,9 @@ impl Daemon {
             let (stop, pulse) = (shutdown.soft.clone(), watchdog.watch("worker", WORKER_SILENCE));
             tracker.spawn(async move { worker.run_until(stop, || pulse.beat()).await })
         };
+        let ticker = super::ticker(&settings, &directory, &metrics);
+        let ticking = shutdown.soft.clone();
+        tracker.spawn(async move { ticker.run_until(ticking).await });
         let sweep = shutdown.soft.clone();
         tracker.spawn(async move { limits.sweep_until(sweep).await });
         if settings.store.url.is_none() {
@@ -227,7 +230,7 @@ fn edge_settings(
 ) -> Result<EdgeSettings, StartError> {
     let bound = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
     let https = public_url.is_https();
-    let hosts = Hosts::new(authority(public_url), https, &settings.http.extra_hosts, bound)
+    let hosts = Hosts::new(&public_url.authority(), https, &settings.http.extra_hosts, bound)
         .map_err(|error| StartError::Other(error.to_string()))?;
     let table = settings.bounds_table();
     let bounds: ChooseBounds = Arc::new(move |method: &Method, uri| table.choose(method, uri));
@@ -238,12 +241,6 @@ fn edge_settings(
         bounds,
         render: router::refuse,
     })
-}
-
-/// Host and port of a URL, as a browser sends them.
-fn authority(url: &PublicUrl) -> &str {
-    let text = url.as_str();
-    text.split_once("://").map_or(text, |(_, rest)| rest).split('/').next().unwrap_or_default()
 }
 
 fn mails_go_to(settings: &Settings) -> String {

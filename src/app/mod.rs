@@ -11,8 +11,25 @@ mod open;
 mod router;
 mod socket;
 
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::directory::Directory;
+use crate::jobs::schedule::JobName;
+use crate::jobs::ticker::Ticker;
+use crate::metrics::Metrics;
+
 pub use command::{CommandError, Output, execute};
 pub use daemon::{Daemon, Ended, Listeners, Shutdown};
 pub use keyfile::KeyFileError;
 pub use open::{Opened, StartError, check_connections, open};
 pub use socket::{Held, ask_daemon, socket_path};
+
+fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics>) -> Ticker {
+    Ticker {
+        directory: Arc::clone(directory),
+        metrics: Arc::clone(metrics),
+        retention: settings.jobs.schedule(JobName::Retention).clone(),
+        audit_keep: settings.audit.keep,
+    }
+}

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
+use super::words;
 use crate::config::values::{mail_address, span, text};
 use crate::domain::ids::AccountId;
+use crate::domain::lifecycle::Admit;
+use crate::domain::names::{ClientName, EmailAddress};
+use crate::domain::secrets::Scope;
 use crate::jobs::schedule::JobName;
+use crate::scim::Profile;
 
 /// A command for the store, carried out here or by the daemon that holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
@@ -53,7 +58,7 @@ pub enum AccountCommand {
         name: String,
         /// Who is invited as the first Account Admin
         #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
-        admin_email: String,
+        admin_email: EmailAddress,
     },
     /// List all accounts with their numbers of users
     #[command(after_help = "Example:\n  usherd account list")]
@@ -69,8 +74,8 @@ pub enum AccountCommand {
         #[arg(long, value_parser = text)]
         name: Option<String>,
         /// What provisioning a user does, instead of provisioning.admit
-        #[arg(long, value_name = "POLICY")]
-        admit: Option<AdmitPolicy>,
+        #[arg(long, value_name = "POLICY", value_parser = words::admit())]
+        admit: Option<Admit>,
     },
     /// Delete an account with everything in it
     #[command(after_help = "Example:\n  usherd account delete acme --yes")]
@@ -82,18 +87,6 @@ pub enum AccountCommand {
     },
 }
 
-/// What provisioning a user does (lifecycle: "Policy").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum AdmitPolicy {
-    /// Pending, with an invitation by mail
-    Invite,
-    /// Active at once, with a welcome mail
-    Notify,
-    /// Active without mail
-    Silent,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenCommand {
@@ -103,17 +96,23 @@ pub enum TokenCommand {
         #[arg(long, value_name = "ID")]
         account: AccountId,
         /// The client's name; tokens of one name are one client, which keeps its users when a token is rotated
-        #[arg(long, value_parser = text)]
-        name: String,
-        /// What the token may do; repeat it, or separate by commas [default: users, groups, resources, invitations]
-        #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
+        #[arg(long, value_parser = ClientName::parse)]
+        name: ClientName,
+        /// What the token may do; repeat it, or separate by commas
+        #[arg(
+            long = "scope",
+            value_name = "SCOPE",
+            value_delimiter = ',',
+            value_parser = words::scope(),
+            default_values_t = words::USUAL_SCOPES
+        )]
         scopes: Vec<Scope>,
         /// How long the token works, such as 90d [default: for ever]
         #[arg(long, value_name = "SPAN", value_parser = lifetime)]
         expires: Option<Duration>,
         /// Whose dialect of SCIM the client speaks
-        #[arg(long, default_value = "lenient")]
-        profile: Profile,
+        #[arg(long, value_parser = words::profile(), default_value = Profile::LENIENT.name())]
+        profile: String,
         /// Mail nobody: see on the console's Provisioning page what would have gone out
         #[arg(long)]
         test: bool,
@@ -146,63 +145,6 @@ pub enum TokenCommand {
         #[arg(long, value_name = "SPAN", value_parser = lifetime)]
         expires: Option<Duration>,
     },
-}
-
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
-pub enum Scope {
-    /// Read and write users
-    #[serde(rename = "users")]
-    #[value(name = "users")]
-    Users,
-    /// Take over users that another client manages
-    #[serde(rename = "users:takeover")]
-    #[value(name = "users:takeover")]
-    UsersTakeover,
-    /// Read and write groups
-    #[serde(rename = "groups")]
-    #[value(name = "groups")]
-    Groups,
-    /// Read and write organizations, projects and licenses
-    #[serde(rename = "resources")]
-    #[value(name = "resources")]
-    Resources,
-    /// Grant roles, organizations, licenses and projects
-    #[serde(rename = "roles:write")]
-    #[value(name = "roles:write")]
-    RolesWrite,
-    /// Invite, resend, copy links and revoke
-    #[serde(rename = "invitations")]
-    #[value(name = "invitations")]
-    Invitations,
-    /// Ask who may enter
-    #[serde(rename = "access:read")]
-    #[value(name = "access:read")]
-    AccessRead,
-    /// Read the audit stream
-    #[serde(rename = "audit")]
-    #[value(name = "audit")]
-    Audit,
-    /// Manage tokens
-    #[serde(rename = "tokens")]
-    #[value(name = "tokens")]
-    Tokens,
-}
-
-/// A dialect of SCIM: a set of tolerances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// Takes what real clients send
-    Lenient,
-    /// The letter of RFC 7643 and RFC 7644
-    RfcStrict,
-    /// The draft interoperability profile
-    Interop,
-    /// Microsoft Entra ID
-    Entra,
-    /// Okta
-    Okta,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
@@ -240,7 +182,7 @@ pub enum MailCommand {
     #[command(after_help = "Example:\n  usherd mail test --to ada@example.com --locale de")]
     Test {
         #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
-        to: String,
+        to: EmailAddress,
         /// The language of the mail, such as de or en-GB
         #[arg(long, value_parser = text)]
         locale: Option<String>,

@@ -4,6 +4,7 @@
 //! store holds the file and takes them over its socket.
 
 mod commands;
+mod words;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,10 +14,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 pub use clap_complete::Shell;
 
-pub use commands::{
-    AccountCommand, AdminCommand, AdmitPolicy, Command, JobsCommand, MailCommand, Profile, Scope, TokenCommand,
-    UserCommand,
-};
+pub use commands::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
 
 /// The command did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -104,6 +102,9 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::domain::lifecycle::Admit;
+    use crate::domain::names::{ClientName, EmailAddress};
+    use crate::domain::secrets::{Scope, Scopes};
     use crate::jobs::schedule::JobName;
 
     fn typed(line: &str) -> Result<Cli, clap::Error> {
@@ -129,13 +130,10 @@ mod tests {
     #[test]
     fn every_command_of_the_contract_is_understood() {
         let account = || "acme".parse().unwrap();
+        let ada = || EmailAddress::parse("ada@example.com").unwrap();
         assert_eq!(
             command("usherd account create acme --name Acme --admin-email ada@example.com"),
-            Command::Account(AccountCommand::Create {
-                id: account(),
-                name: "Acme".into(),
-                admin_email: "ada@example.com".into()
-            })
+            Command::Account(AccountCommand::Create { id: account(), name: "Acme".into(), admin_email: ada() })
         );
         assert_eq!(command("usherd account list"), Command::Account(AccountCommand::List));
         assert_eq!(
@@ -143,7 +141,7 @@ mod tests {
             Command::Account(AccountCommand::Set {
                 id: account(),
                 name: Some("Acme".into()),
-                admit: Some(AdmitPolicy::Silent)
+                admit: Some(Admit::Silent)
             })
         );
         assert_eq!(
@@ -156,10 +154,10 @@ mod tests {
             ),
             Command::Token(TokenCommand::Create {
                 account: account(),
-                name: "okta".into(),
+                name: ClientName::parse("okta").unwrap(),
                 scopes: vec![Scope::Users, Scope::Groups, Scope::RolesWrite],
                 expires: Some(Duration::from_secs(90 * 86_400)),
-                profile: Profile::Okta,
+                profile: "okta".into(),
                 test: true,
             })
         );
@@ -190,13 +188,37 @@ mod tests {
         );
         assert_eq!(
             command("usherd mail test --to ada@example.com --locale de"),
-            Command::Mail(MailCommand::Test { to: "ada@example.com".into(), locale: Some("de".into()) })
+            Command::Mail(MailCommand::Test { to: ada(), locale: Some("de".into()) })
         );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
         assert_eq!(command("usherd init"), Command::Init);
         assert_eq!(typed("usherd check-config --connect").unwrap().action, Action::CheckConfig { connect: true });
         assert_eq!(typed("usherd healthcheck").unwrap().action, Action::Healthcheck);
         assert_eq!(typed("usherd completions zsh").unwrap().action, Action::Completions { shell: Shell::Zsh });
+    }
+
+    #[test]
+    fn a_token_for_which_nothing_is_said_is_lenient_and_may_neither_grant_roles_nor_make_tokens() {
+        let Command::Token(TokenCommand::Create { scopes, profile, .. }) =
+            command("usherd token create --account acme --name okta")
+        else {
+            panic!("another command")
+        };
+        let scopes: Scopes = scopes.into_iter().collect();
+        assert_eq!((scopes.to_string().as_str(), profile.as_str()), ("users groups resources invitations", "lenient"));
+    }
+
+    #[test]
+    fn the_help_lists_what_can_be_chosen_and_what_it_means() {
+        let help = |line| typed(line).unwrap_err().to_string();
+        let token = help("usherd token create --help");
+        for scope in Scope::ALL {
+            assert!(token.contains(&format!("- {scope}:")), "{scope} in {token}");
+        }
+        assert!(token.contains("- rfc-strict:") && token.contains("- entra:"), "{token}");
+        assert!(help("usherd account set --help").contains("- notify: "));
+        let wrong = help("usherd token create --account acme --name okta --profile octa");
+        assert!(wrong.contains("a similar value exists: 'okta'"), "{wrong}");
     }
 
     #[rstest]

@@ -3,25 +3,23 @@
 //! `config/default.toml` is compiled in and is the first layer and the list of all keys; a file and the environment
 //! lie above it. `settings` is what the other layers see: plain, typed and checked. `layers` merges, `reader`
 //! reads key by key and collects what is wrong, `sections` says which key has which form, `checks` what must fit
-//! together, `values` how a value is written.
+//! together, `values` how a value is written, and `compose` makes of it what each layer wants to know.
 
 mod checks;
 mod compose;
-mod endpoints;
 mod layers;
 mod mistakes;
+mod public_url;
 mod reader;
-mod secret;
 mod sections;
 pub mod settings;
 pub mod values;
 
 use std::path::Path;
 
-pub use endpoints::{Credentials, PublicUrl, Relay, RelaySecurity, StoreUrl, Topology};
 pub use layers::DEFAULTS;
 pub use mistakes::{Mistake, Mistakes, Origin, Warning, environment_name};
-pub use secret::Secret;
+pub use public_url::PublicUrl;
 pub use settings::Settings;
 
 use layers::Layers;

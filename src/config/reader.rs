@@ -33,6 +33,13 @@ impl Reader {
         self.layers.origin(key) != Origin::Default && text_of(self.layers.value(key)) != Ok(String::new())
     }
 
+    /// Whether there is a mistake in this section or list.
+    pub fn is_wrong(&self, section: &str) -> bool {
+        let is_in =
+            |key: &str| key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        self.mistakes.iter().any(|mistake| is_in(&mistake.key))
+    }
+
     pub fn mistake(&mut self, key: &str, problem: impl Into<String>) {
         // `roles.account[2].name` was set where `roles.account` was.
         let origin = self.layers.origin(key.split('[').next().unwrap_or(key));
@@ -131,7 +138,7 @@ impl Reader {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(expected) => {
-                self.mistake(key, format!("its value (not shown) is {expected}"));
+                self.mistake(key, format!("its value (not shown) is refused: {expected}"));
                 None
             }
         }

@@ -3,19 +3,23 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::endpoints::{PublicUrl, Relay, StoreUrl};
+use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
-use super::secret::Secret;
 use super::settings::{
-    Admit, Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, License, LicenseKind, Limits, Mail, Ops,
-    ProjectDefault, Provisioning, RemindAfter, Role, Roles, Scim, Secrets, Settings, Store, TlsFiles, UnknownMembers,
+    Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets,
+    Settings, Store, TlsFiles, UnknownMembers,
 };
 use super::values::{
-    Expected, bearer_token, count, host, listen, mail_address, mail_domain, mailbox, network, path, rate, size_in,
+    ADMIT, Expected, count, host, listen, mail_address, mail_domain, mailbox, network, parsed, path, rate, size_in,
     span, span_in, switch, text, time_zone, web_url, word,
 };
 use crate::domain::ids::AccountId;
+use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
+use crate::domain::secrets::ProvisioningToken;
+use crate::domain::user::ACCOUNT_ADMIN;
+use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::Schedule;
+use crate::store::StoreUrl;
 use crate::telemetry;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,7 +31,7 @@ const LOG_FORMATS: &[(&str, telemetry::Format)] =
     &[("auto", telemetry::Format::Auto), ("human", telemetry::Format::Human), ("json", telemetry::Format::Json)];
 
 const LICENSE_KINDS: &[(&str, LicenseKind)] =
-    &[("per-user", LicenseKind::PerUser { seats: None }), ("floating", LicenseKind::Floating)];
+    &[("per-user", LicenseKind::PerUser), ("floating", LicenseKind::Floating)];
 
 pub fn settings(r: &mut Reader) -> Settings {
     Settings {
@@ -37,7 +41,7 @@ pub fn settings(r: &mut Reader) -> Settings {
         mail: mail(r),
         invitations: invitations(r),
         provisioning: provisioning(r),
-        roles: Roles { account: roles(r, "roles.account"), project: roles(r, "roles.project") },
+        roles: roles(r),
         licenses: licenses(r),
         jobs: jobs(r),
         limits: Limits {
@@ -95,7 +99,7 @@ fn body_size(text: &str) -> Result<usize, Expected> {
 
 fn store(r: &mut Reader) -> Store {
     Store {
-        url: r.secret("store.url", StoreUrl::parse),
+        url: r.secret("store.url", parsed::<StoreUrl>),
         path: r.value("store.path", path),
         prefix: r.value("store.prefix", |text| identifier(text, 40)),
         installation: r.optional("store.installation", |text| identifier(text, 64)),
@@ -115,7 +119,7 @@ fn identifier(text: &str, longest: usize) -> Result<String, Expected> {
 
 fn mail(r: &mut Reader) -> Mail {
     Mail {
-        relay: r.secret("mail.url", Relay::parse),
+        relay: r.secret("mail.url", parsed::<RelayUrl>),
         from: r.value("mail.from", mailbox),
         rate: r.value("mail.rate", rate),
         templates_dir: r.optional("mail.templates_dir", path),
@@ -128,21 +132,23 @@ fn invitations(r: &mut Reader) -> Invitations {
         ttl: r.value("invitations.ttl", span_in(SECOND..=30 * DAY)),
         max_renewals: r.value("invitations.max_renewals", count(0..=100)),
         remind_after: remind_after(r),
+        lapsed_retention: r.value("invitations.lapsed_retention", span_in(DAY..=3_650 * DAY)),
+        tombstone_retention: r.value("invitations.tombstone_retention", span_in(DAY..=3_650 * DAY)),
     }
 }
 
-fn remind_after(r: &mut Reader) -> RemindAfter {
+fn remind_after(r: &mut Reader) -> Option<Vec<Duration>> {
     let spans = r.list("invitations.remind_after", |text| match text {
         "off" => Ok(None),
         _ => span(text).map(Some).map_err(|expected| format!("{expected}, or off")),
     });
     if spans.is_empty() {
-        return RemindAfter::Sevenths;
+        return None;
     }
     if spans.len() > 1 && spans.contains(&None) {
         r.mistake("invitations.remind_after", "off stands beside other reminders: write only [\"off\"], or no off");
     }
-    RemindAfter::Spans(spans.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+    Some(spans.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 fn provisioning(r: &mut Reader) -> Provisioning {
@@ -151,8 +157,8 @@ fn provisioning(r: &mut Reader) -> Provisioning {
         percent: r.value("provisioning.brake.percent", count(0..=100)),
     };
     Provisioning {
-        admit: r.value("provisioning.admit", word(Admit::WORDS)),
-        admit_domains: r.pairs("provisioning.admit_domains", mail_domain, word(Admit::WORDS)),
+        admit: r.value("provisioning.admit", word(ADMIT)),
+        admit_domains: r.pairs("provisioning.admit_domains", mail_domain, word(ADMIT)),
         account_role: r.optional("provisioning.account_role", text),
         organization: r.optional("provisioning.organization", text),
         licenses: r.list("provisioning.licenses", text),
@@ -168,15 +174,33 @@ fn provisioning(r: &mut Reader) -> Provisioning {
 }
 
 /// `Name` or `Name=Role`.
-fn project(entry: &str) -> Result<ProjectDefault, Expected> {
+fn project(entry: &str) -> Result<(String, Option<String>), Expected> {
     match entry.rsplit_once('=') {
-        None => Ok(ProjectDefault { project: text(entry)?, role: None }),
-        Some((project, role)) => Ok(ProjectDefault { project: text(project)?, role: Some(text(role)?) }),
+        None => Ok((text(entry)?, None)),
+        Some((project, role)) => Ok((text(project)?, Some(text(role)?))),
     }
 }
 
-fn roles(r: &mut Reader, key: &str) -> Vec<Role> {
-    r.tables(key).into_iter().filter_map(|entry| role(r, entry)).collect()
+/// Each list is tried beside one that is right, so that it is known of which key a fault speaks.
+fn roles(r: &mut Reader) -> Roles {
+    let builtin = Roles::builtin();
+    let account = role_list(r, "roles.account", |account| Roles::new(account, builtin.project().to_vec()));
+    if let Some(first) = account.first()
+        && first.name != ACCOUNT_ADMIN
+    {
+        // The console, the brake and the command line speak of it by this name.
+        r.mistake("roles.account", format!("its first role must be \"{ACCOUNT_ADMIN}\", not \"{}\"", first.name));
+    }
+    let project = role_list(r, "roles.project", |project| Roles::new(builtin.account().to_vec(), project));
+    Roles::new(account, project).unwrap_or(builtin)
+}
+
+fn role_list(r: &mut Reader, key: &str, beside: impl Fn(Vec<Role>) -> Result<Roles, Vec<InvalidList>>) -> Vec<Role> {
+    let roles: Vec<Role> = r.tables(key).into_iter().filter_map(|entry| role(r, entry)).collect();
+    for fault in beside(roles.clone()).err().unwrap_or_default() {
+        r.mistake(key, fault.to_string());
+    }
+    roles
 }
 
 fn role(r: &mut Reader, mut entry: Entry) -> Option<Role> {
@@ -188,24 +212,23 @@ fn role(r: &mut Reader, mut entry: Entry) -> Option<Role> {
     Some(Role { name: name?, description, permissions, default })
 }
 
-fn licenses(r: &mut Reader) -> Vec<License> {
-    r.tables("licenses").into_iter().filter_map(|entry| license(r, entry)).collect()
+fn licenses(r: &mut Reader) -> Vec<LicenseSpec> {
+    let licenses: Vec<LicenseSpec> = r.tables("licenses").into_iter().filter_map(|entry| license(r, entry)).collect();
+    for fault in LicenseSpec::check(&licenses).err().unwrap_or_default() {
+        r.mistake("licenses", fault.to_string());
+    }
+    licenses
 }
 
-fn license(r: &mut Reader, mut entry: Entry) -> Option<License> {
+fn license(r: &mut Reader, mut entry: Entry) -> Option<LicenseSpec> {
     let name = entry.required(r, "name", text);
     let kind = entry.required(r, "kind", word(LICENSE_KINDS));
     let seats = entry.optional(r, "seats", count(0..=u64::from(u32::MAX)));
-    let kind = match (kind, seats) {
-        (Some(LicenseKind::PerUser { .. }), seats) => Some(LicenseKind::PerUser { seats }),
-        (Some(LicenseKind::Floating), Some(_)) => {
-            r.mistake(&format!("{}.seats", entry.key()), "a floating license has no seats: leave them out");
-            None
-        }
-        (kind, _) => kind,
-    };
+    if kind == Some(LicenseKind::Floating) && seats.is_some() {
+        r.mistake(&format!("{}.seats", entry.key()), "a floating license has no seats: leave them out");
+    }
     entry.finish(r, &["name", "kind", "seats"]);
-    Some(License { name: name?, kind: kind? })
+    Some(LicenseSpec { name: name?, kind: kind?, seats })
 }
 
 fn jobs(r: &mut Reader) -> Jobs {
@@ -245,6 +268,8 @@ fn bootstrap(r: &mut Reader) -> Bootstrap {
             text.parse::<AccountId>().map_err(|error| format!("no account id: {error}"))
         }),
         admin_email: r.optional("bootstrap.admin_email", mail_address),
-        scim_token: r.secret("bootstrap.scim_token", |text| bearer_token(text).map(Secret::new)),
+        scim_token: r.secret("bootstrap.scim_token", |text| {
+            ProvisioningToken::configured(text).map_err(|error| error.to_string())
+        }),
     }
 }

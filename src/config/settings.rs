@@ -10,11 +10,16 @@ use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
 use url::Url;
 
-use super::endpoints::{PublicUrl, Relay, StoreUrl};
-use super::secret::Secret;
-use super::values::Rate;
+use super::public_url::PublicUrl;
 use crate::domain::ids::AccountId;
+use crate::domain::lifecycle::Admit;
+use crate::domain::names::EmailAddress;
+use crate::domain::roles::{LicenseSpec, Roles};
+use crate::domain::secrets::ProvisioningToken;
+use crate::http::limits::Rate;
+use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::{JobName, Schedule};
+use crate::store::StoreUrl;
 use crate::telemetry;
 
 /// Everything that can be configured.
@@ -28,7 +33,7 @@ pub struct Settings {
     pub provisioning: Provisioning,
     pub roles: Roles,
     /// With which a new account is seeded.
-    pub licenses: Vec<License>,
+    pub licenses: Vec<LicenseSpec>,
     pub jobs: Jobs,
     pub limits: Limits,
     pub scim: Scim,
@@ -50,7 +55,7 @@ pub struct Http {
     pub extra_hosts: Vec<String>,
     pub drain_lead: Duration,
     pub drain_deadline: Duration,
-    pub max_connections: usize,
+    pub max_connections: u32,
     pub header_timeout: Duration,
     pub request_deadline: Duration,
     /// Bytes.
@@ -98,7 +103,7 @@ pub struct Store {
 #[derive(Debug, Clone)]
 pub struct Mail {
     /// `None`: each mail becomes a file under the data directory.
-    pub relay: Option<Relay>,
+    pub relay: Option<RelayUrl>,
     pub from: Mailbox,
     /// `None`: as fast as the relay takes them.
     pub rate: Option<Rate>,
@@ -110,65 +115,31 @@ pub struct Mail {
 pub struct Invitations {
     pub ttl: Duration,
     pub max_renewals: u32,
-    pub remind_after: RemindAfter,
-}
-
-/// When a live invitation is repeated, counted from when it was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemindAfter {
-    /// At 1/7, 3/7 and 5/7 of the lifetime.
-    Sevenths,
-    /// Ascending; those later than the lifetime are never due. Empty: no reminders.
-    Spans(Vec<Duration>),
-}
-
-impl RemindAfter {
-    /// The reminders of an invitation that lives for `ttl`, ascending, all before its end.
-    pub fn spans(&self, ttl: Duration) -> Vec<Duration> {
-        match self {
-            RemindAfter::Sevenths => [1, 3, 5].map(|sevenths| ttl * sevenths / 7).to_vec(),
-            RemindAfter::Spans(spans) => spans.iter().copied().filter(|span| *span < ttl).collect(),
-        }
-    }
-}
-
-/// What provisioning a user does (lifecycle: "Policy").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admit {
-    Invite,
-    Notify,
-    Silent,
-}
-
-impl Admit {
-    pub const WORDS: &'static [(&'static str, Admit)] =
-        &[("invite", Admit::Invite), ("notify", Admit::Notify), ("silent", Admit::Silent)];
+    /// Ascending. `None`: at 1/7, 3/7 and 5/7 of the lifetime; none listed: never.
+    pub remind_after: Option<Vec<Duration>>,
+    /// How long a lapsed invitation of somebody whom no provider manages stays Pending.
+    pub lapsed_retention: Duration,
+    /// How long it is remembered who a deleted user was.
+    pub tombstone_retention: Duration,
 }
 
 #[derive(Debug, Clone)]
 pub struct Provisioning {
     pub admit: Admit,
-    /// Lower-case mail domain and its policy.
+    /// Mail domain, in lower case and ASCII form, and its policy.
     pub admit_domains: Vec<(String, Admit)>,
     /// `None`: the account role that is the default one.
     pub account_role: Option<String>,
     pub organization: Option<String>,
     pub licenses: Vec<String>,
-    pub projects: Vec<ProjectDefault>,
+    /// By name, with a project role; `None`: the default one.
+    pub projects: Vec<(String, Option<String>)>,
     /// First invitations of one client within an hour that go out at once; `None`: all.
     pub hold_above: Option<u32>,
     pub hold_until_start_date: bool,
     /// `None`: the brake is off.
     pub brake: Option<Brake>,
     pub unknown_members: UnknownMembers,
-}
-
-/// A project that every provisioned user joins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProjectDefault {
-    pub project: String,
-    /// `None`: the project role that is the default one.
-    pub role: Option<String>,
 }
 
 /// The mass-deprovision brake (lifecycle: G9) holds above the larger of the two.
@@ -190,38 +161,6 @@ pub enum UnknownMembers {
 impl UnknownMembers {
     pub const WORDS: &'static [(&'static str, UnknownMembers)] =
         &[("refuse", UnknownMembers::Refuse), ("skip", UnknownMembers::Skip)];
-}
-
-/// Both lists from the most powerful role down; exactly one of each is the default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roles {
-    /// The first is `Account Admin`.
-    pub account: Vec<Role>,
-    pub project: Vec<Role>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    pub name: String,
-    pub description: String,
-    /// Opaque to usherd; the access query hands them out.
-    pub permissions: Vec<String>,
-    pub default: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct License {
-    pub name: String,
-    pub kind: LicenseKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LicenseKind {
-    /// Each holder takes a seat; `None`: as many as wanted.
-    PerUser {
-        seats: Option<u64>,
-    },
-    Floating,
 }
 
 /// When the jobs run.
@@ -256,15 +195,15 @@ pub struct Limits {
     pub scim: Option<Rate>,
     /// Per client address, for requests without valid credentials.
     pub ip: Option<Rate>,
-    /// Per client address and per address typed.
+    /// Per mail address that is typed.
     pub sign_in: Option<Rate>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Scim {
-    pub default_page: u32,
-    pub max_page: u32,
-    pub max_scan: u32,
+    pub default_page: usize,
+    pub max_page: usize,
+    pub max_scan: usize,
     pub filter_depth: u32,
     /// Bytes.
     pub filter_length: usize,
@@ -287,8 +226,8 @@ pub struct Secrets {
 pub struct Bootstrap {
     /// `None`: no account.
     pub account: Option<AccountId>,
-    pub admin_email: Option<String>,
-    pub scim_token: Option<Secret>,
+    pub admin_email: Option<EmailAddress>,
+    pub scim_token: Option<ProvisioningToken>,
 }
 
 #[derive(Debug, Clone)]
@@ -300,16 +239,4 @@ pub struct Audit {
 pub struct Console {
     /// Hosts from which the console may show profile pictures.
     pub photo_hosts: Vec<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reminders_are_due_at_sevenths_of_the_lifetime_unless_listed() {
-        let day = Duration::from_secs(86_400);
-        assert_eq!(RemindAfter::Sevenths.spans(7 * day), [day, 3 * day, 5 * day]);
-        assert_eq!(RemindAfter::Spans(vec![day, 7 * day]).spans(7 * day), [day]);
-    }
 }

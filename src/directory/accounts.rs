@@ -12,7 +12,6 @@ use super::error::Error;
 use super::invitations::Invitee;
 use super::record::UserRecord;
 use super::request::Request;
-use super::resources::seed_license;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::{Admit, Assignments, Event};
@@ -155,7 +154,7 @@ impl Directory {
         batch.checks.push(Check::Absent { key: keys::settings() });
         batch.writes.push(put_account(&Account::new(id.clone(), name, now), 1, now));
         for spec in &self.settings.licenses {
-            seed_license(&mut batch, spec, now);
+            self.seed_license(&mut batch, spec, now);
         }
         self.committed(&Space::Account(id.clone()), &batch).await
     }

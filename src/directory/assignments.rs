@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::Directory;
 use super::error::Error;
+use super::kind::Kind;
 use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::Context;
-use super::resources::Kind;
 use super::settings::Provisioning;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Assignments;
@@ -79,7 +79,7 @@ impl Wishes {
             self.licenses.get_or_insert_with(|| defaults.licenses.clone());
         }
         if !defaults.projects.is_empty() {
-            self.projects.get_or_insert_with(|| defaults.projects.iter().map(|it| (it.clone(), None)).collect());
+            self.projects.get_or_insert_with(|| defaults.projects.clone());
         }
     }
 }
@@ -113,7 +113,7 @@ impl Directory {
         if let Some(organization) = &wishes.organization {
             let found = self.resolve(context, Kind::Organization, organization.as_slice()).await?;
             assigned.changes.organization = Some(found.first().map(|resource| resource.id));
-            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name)));
+            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name().to_owned())));
         }
         if let Some(licenses) = &wishes.licenses {
             let found = self.resolve(context, Kind::License, licenses).await?;
@@ -121,7 +121,7 @@ impl Directory {
             let ids: BTreeSet<ResourceId> = found.iter().map(|resource| resource.id).collect();
             let licenses = ids.iter().map(|id| LicenseAssignment { license: *id, seat: seats(*id) });
             assigned.changes.licenses = Some(licenses.collect());
-            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name)));
+            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name().to_owned())));
         }
         if let Some(projects) = &wishes.projects {
             let (references, wanted): (Vec<String>, Vec<Option<String>>) = projects.iter().cloned().unzip();
@@ -136,7 +136,7 @@ impl Directory {
             }
             let projects = given.into_iter().map(|(project, role)| ProjectAssignment { project, role });
             assigned.changes.projects = Some(projects.collect());
-            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name)));
+            assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name().to_owned())));
         }
         Ok(assigned)
     }

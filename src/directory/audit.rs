@@ -43,6 +43,9 @@ pub struct AuditEvent {
     pub event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<ResourceId>,
+    /// The group, organization, project or license that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceId>,
     /// The revision that this event made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,

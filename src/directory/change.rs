@@ -1,22 +1,25 @@
 //! From transitions to one batch: the only place that knows what goes along with a change of a user.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::audit::{AuditEvent, Door};
 use super::error::Error;
+use super::kind::Kind;
 use super::outbox::{Letter, LetterKind};
-use super::record::{Keys, UserRecord};
+use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Seats;
+use super::tasks::Task;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{OutboxId, ResourceId};
 use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_due};
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, Minted, Standing, State, User};
-use crate::store::{Batch, Check, ClaimToken, Write};
+use crate::store::{Batch, Check, ClaimToken, Committed, StoreError, Write};
 
 /// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
 #[derive(Debug, Clone)]
@@ -53,6 +56,11 @@ impl Change {
 
     pub fn attributes(&mut self, names: impl IntoIterator<Item = String>) {
         self.attributes.extend(names);
+    }
+
+    /// Whether the user ceases to exist for everybody outside.
+    pub fn departs(&self) -> bool {
+        self.before.exists() && !self.after.exists()
     }
 
     /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
@@ -135,8 +143,22 @@ impl Directory {
                 None => Write::TimerClear { owner: keys::user_timer(id) },
             });
         }
+        if change.departs() && change.before.memberships > 0 {
+            Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
+        }
         batch.writes.push(Write::EventAppend { body: audit_of(context, change) });
         batch
+    }
+
+    /// Commits a planned batch, and only then wakes the worker for a letter in it: a worker that looks before finds
+    /// nothing and rests.
+    pub(super) async fn commit_planned(&self, context: &Context, batch: &Batch) -> Result<Committed, StoreError> {
+        let committed = self.store.commit(&context.space, batch).await?;
+        let rings_now = |write: &Write| matches!(write, Write::TimerSet { due, .. } if *due <= context.now);
+        if batch.writes.iter().any(rings_now) {
+            self.nudge.notify_one();
+        }
+        Ok(committed)
     }
 
     /// −mail and +mail: letters of a superseded generation go, new ones are put with a timer that rings at once.
@@ -179,7 +201,6 @@ impl Directory {
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
-            self.nudge.notify_one();
         }
         let queued_after = change.after.user.invitation().and_then(|invitation| invitation.queued);
         if let Some(superseded) = queued_before.filter(|queued| Some(*queued) != queued_after) {
@@ -195,21 +216,12 @@ impl Directory {
             revision => Check::Revision { key: key.clone(), revision },
         });
         let keys_now = after.keys_now(now);
-        for (unique, owned) in before.keys.uniques.difference(&keys_now.uniques) {
-            batch.writes.push(Write::UniqueClear { unique: unique_name(unique), key: owned.clone() });
-        }
-        for (unique, wanted) in keys_now.uniques.difference(&before.keys.uniques) {
-            batch.checks.push(Check::Free { unique: unique_name(unique), key: wanted.clone() });
-            let id = after.user.id.to_string();
-            batch.writes.push(Write::UniqueSet { unique: unique_name(unique), key: wanted.clone(), id });
-        }
-        for stale in before.keys.entries.difference(&keys_now.entries) {
-            let (index, entry) = Keys::index_entry(stale, after.user.id);
-            batch.writes.push(Write::IndexRemove { index, entry });
-        }
-        for fresh in keys_now.entries.difference(&before.keys.entries) {
-            let (index, entry) = Keys::index_entry(fresh, after.user.id);
-            batch.writes.push(Write::IndexAdd { index, entry });
+        before.keys.plan_move(&keys_now, after.user.id, batch);
+        for id in after.assigned_ids().difference(&before.assigned_ids()) {
+            // What is being deleted at this moment is not assigned any more.
+            if let Some(kind) = after.kind_of_assigned(*id) {
+                batch.checks.push(Check::Exists { key: kind.key(id) });
+            }
         }
         after.revision = before.revision + 1;
         after.modified = now;
@@ -307,15 +319,6 @@ fn queue_entry(id: OutboxId) -> crate::store::Entry {
     crate::store::Entry { key: String::new(), id: id.to_string() }
 }
 
-/// The store wants the names of unique keys as the constants they are.
-fn unique_name(name: &str) -> &'static str {
-    match name {
-        keys::USER_NAME => keys::USER_NAME,
-        keys::EXTERNAL_ID => keys::EXTERNAL_ID,
-        _ => keys::ADDRESS,
-    }
-}
-
 fn audit_of(context: &Context, change: &Change) -> Bytes {
     let status = |user: &User| user.status().map(|status| status.as_str().to_owned());
     let event = AuditEvent {
@@ -323,6 +326,7 @@ fn audit_of(context: &Context, change: &Change) -> Bytes {
         actor: context.actor.clone(),
         event: change.what.to_owned(),
         user: Some(change.after.user.id),
+        resource: None,
         revision: Some(change.after.revision),
         before: status(&change.before.user),
         after: status(&change.after.user),

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use super::assignments::Wishes;
 use super::audit::AuditEvent;
 use super::error::Error;
+use super::kind::Kind;
 use super::outbox::Letter;
 use super::record::UserRecord;
 use super::request::{Context, Request, SignedIn};
-use super::resources::{Kind, Resource, read_resource};
+use super::resources::Resource;
 use super::sessions::{Session, Sessions};
 use super::{Directory, keys};
 use crate::domain::ids::ResourceId;
@@ -279,15 +280,17 @@ impl Directory {
     ///
     /// # Errors
     /// Of the store.
-    pub async fn resources(&self, context: &Context, kind: Kind) -> Result<Vec<Resource>, Error> {
-        let index = Index::new(keys::resources_by_name(kind.as_str()));
+    pub async fn resources_by_name(&self, context: &Context, kind: Kind) -> Result<Vec<Resource>, Error> {
+        let index = Index::new(keys::by_name(kind));
         let entries = self.store.range(&context.space, &index, &Bounds::All, &Page::first(MAX_RESOURCES)).await?;
-        let wanted: Vec<DocumentKey> = entries.into_iter().map(|entry| kind.key(entry.id)).collect();
-        if wanted.is_empty() {
+        let ids: Vec<ResourceId> = entries.iter().filter_map(|entry| entry.id.parse().ok()).collect();
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
+        let wanted: Vec<DocumentKey> = ids.iter().map(|id| kind.key(*id)).collect();
         let documents = self.store.get(&context.space, &wanted).await?;
-        documents.iter().flatten().map(|document| read_resource(&document.body)).collect()
+        let found = ids.into_iter().zip(documents).filter_map(|(id, document)| Some((id, document?)));
+        found.map(|(id, document)| Resource::decode(kind, id, &document)).collect()
     }
 }
 

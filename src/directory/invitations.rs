@@ -234,18 +234,8 @@ impl Directory {
         let request = invitee(&claims, acceptance.request_id.clone());
         retrying!(self, {
             let (context, before) = self.invited_user(&request, &claims).await?;
-            // A stale link is told as such, whatever was typed.
-            match view_link(&before.user, claims.generation, context.now) {
-                LinkView::Accept => {}
-                LinkView::Superseded => return Err(Refusal::Superseded.into()),
-                LinkView::Expired => return Err(Refusal::Expired.into()),
-                LinkView::AlreadyAccepted => return Err(Refusal::AlreadyAccepted.into()),
-                LinkView::Unknown => return Err(Refusal::UnknownInvitation.into()),
-            }
             let invited = before.user.sign_in_address.as_ref();
-            if invited.is_some_and(|invited| invited.folded() != acceptance.address.folded()) {
-                return Err(Error::Invalid("this is not the address that was invited".to_owned()));
-            }
+            let another_address = invited.is_some_and(|invited| invited.folded() != acceptance.address.folded());
             let mut after = before.clone();
             if invited.is_none() {
                 after.user.sign_in_address = Some(acceptance.address.clone());
@@ -253,7 +243,11 @@ impl Directory {
             acceptance.complete_name(&mut after);
             let mut change = self.change(&context, "user.accepted", before, after).await?;
             let event = Event::Accepted { generation: claims.generation, channel: claims.channel };
+            // A stale link is told as such, whatever was typed.
             change.apply(&event, context.now)?;
+            if another_address {
+                return Err(Error::Invalid("this is not the address that was invited".to_owned()));
+            }
             self.commit_change(&context, change).await
         })
     }

@@ -7,17 +7,21 @@
 //! |---|---|---|---|
 //! | `settings` | `account` | [`super::account::Account`] | – |
 //! | `user` | resource id | SCIM User without groups and meta | [`super::record`] |
-//! | `organization`, `project`, `license` | resource id | SCIM resource without meta | index entries |
+//! | `group`, `organization`, `project`, `license` | resource id | SCIM resource without members and meta | [`super::resources`] |
+//! | `membership` | task id | [`super::tasks::Task`] | – |
+//! | `membership-part` | task id + number | [`super::tasks::Part`] | – |
 //! | `token` | token id | [`super::tokens::Token`] | – |
 //! | `token-use` | token id | when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
+//! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
 
+use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
-use crate::store::{DocumentKey, Owner};
+use crate::store::{DocumentKey, Entry, Index, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
 pub const INDEX_VERSION: u32 = 1;
@@ -29,6 +33,10 @@ pub const TOKEN_USE: &str = "token-use";
 pub const OUTBOX: &str = "outbox";
 pub const SESSION: &str = "session";
 pub const SIGN_IN: &str = "sign-in";
+/// Work that takes more than one commit; its timer finishes what a crash left.
+pub const TASK: &str = "membership";
+pub const TASK_PART: &str = "membership-part";
+pub const JOB: &str = "job";
 pub const SIGNING_KEYS: &str = "signing-keys";
 
 /// Unique: folded userName → user (G8).
@@ -37,6 +45,10 @@ pub const USER_NAME: &str = "user.userName";
 pub const EXTERNAL_ID: &str = "user.externalId";
 /// Unique: folded sign-in address → user (G8).
 pub const ADDRESS: &str = "user.address";
+/// Unique: folded displayName → resource. Groups may share one.
+pub const ORGANIZATION_NAME: &str = "organization.displayName";
+pub const PROJECT_NAME: &str = "project.displayName";
+pub const LICENSE_NAME: &str = "license.displayName";
 /// Unique, in the space of the installation: hash of a provisioning token → account and token id. Never changes.
 pub const TOKEN_HASH: &str = "token.hash";
 
@@ -75,9 +87,55 @@ pub fn users_by_status_and_shown_name(status: crate::domain::user::Status) -> St
     format!("{USERS_BY_SHOWN_NAME}.{}", status.as_str())
 }
 
-/// The resources of one kind by folded name.
-pub fn resources_by_name(kind: &str) -> String {
+/// All resources of one kind, in the order they were made. Tombstones of users do not stand here.
+pub fn all(kind: Kind) -> Index {
+    Index::new(kind.as_str())
+}
+
+/// The resources of one kind by folded name: displayName, of users the userName.
+pub fn by_name(kind: Kind) -> String {
     format!("{kind}.name")
+}
+
+pub fn by_external_id(kind: Kind) -> String {
+    format!("{kind}.external")
+}
+
+/// The entry of a resource in [`all`].
+pub fn listed(id: ResourceId) -> Entry {
+    Entry { key: String::new(), id: id.to_string() }
+}
+
+/// The members of a group: the key is the member, the id is its kind (`User`, `Group`), so that one member is found
+/// without a walk.
+pub fn members(group: ResourceId) -> Index {
+    Index::new(format_args!("member:{group}"))
+}
+
+/// The groups that a user or a group is a direct member of, as [`listed`] entries.
+pub fn groups_of(member: ResourceId) -> Index {
+    Index::new(format_args!("group-of:{member}"))
+}
+
+/// The users that an organization, project or license is assigned to.
+pub fn assigned(resource: ResourceId) -> String {
+    format!("assigned:{resource}")
+}
+
+pub fn task(id: ResourceId) -> DocumentKey {
+    DocumentKey::new(TASK, id)
+}
+
+pub fn task_part(id: ResourceId, number: usize) -> DocumentKey {
+    DocumentKey::new(TASK_PART, format_args!("{id}.{number}"))
+}
+
+/// The store wants the names of unique keys as the constants they are; a stored document names them as text.
+pub fn unique_name(name: &str) -> &'static str {
+    [USER_NAME, EXTERNAL_ID, ORGANIZATION_NAME, PROJECT_NAME, LICENSE_NAME]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or(ADDRESS)
 }
 
 /// The counter of the seats of a license that are reserved or claimed.
@@ -113,6 +171,10 @@ pub fn sessions(user: ResourceId) -> DocumentKey {
 /// The one-time codes that were mailed to a user.
 pub fn sign_in(user: ResourceId) -> DocumentKey {
     DocumentKey::new(SIGN_IN, user)
+}
+
+pub fn job(name: &str) -> DocumentKey {
+    DocumentKey::new(JOB, name)
 }
 
 pub fn signing_keys() -> DocumentKey {

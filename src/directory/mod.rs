@@ -1,7 +1,7 @@
 //! The use cases. Each loads what it needs, decides with pure functions of `domain` and `scim`, and commits once.
 //! When another writer came between, it starts again from the load, until the request's deadline.
 //!
-//! Nothing else calls [`crate::domain::lifecycle::transition`], and [`change`] is the only place that turns a
+//! Nothing else calls [`crate::domain::lifecycle::transition`], and `change` is the only place that turns a
 //! transition into a batch, so that a change of state, its index entries, its seats, its timer, its mails and its audit
 //! event are always one commit.
 
@@ -26,13 +26,18 @@ pub mod account;
 pub mod accounts;
 pub mod assignments;
 pub mod audit;
+pub mod beside;
 mod change;
 pub mod console;
+pub mod editing;
 pub mod entropy;
 pub mod error;
 pub mod invitations;
 pub mod keys;
+pub mod kind;
+pub mod memberships;
 pub mod outbox;
+mod plan;
 pub mod provision;
 pub mod query;
 pub mod record;
@@ -42,6 +47,8 @@ mod retry;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
+pub mod tasks;
+pub mod ticks;
 pub mod timers;
 pub mod tokens;
 
@@ -50,6 +57,7 @@ use std::sync::Arc;
 pub use account::Account;
 pub use audit::{Actor, Door};
 pub use error::Error;
+pub use kind::Kind;
 pub use request::{Access, Context, Request};
 pub use settings::Settings;
 

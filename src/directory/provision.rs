@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::assignments::{self, Wishes};
 use super::change::Change;
 use super::error::Error;
+use super::kind::Kind;
 use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
@@ -30,11 +31,11 @@ pub enum IfMatch {
 
 impl IfMatch {
     /// # Errors
-    /// [`Error::PreconditionFailed`] when `record` is at another version.
-    fn check(&self, record: &UserRecord) -> Result<(), Error> {
+    /// [`Error::PreconditionFailed`] when `revision` is none of them.
+    pub(super) fn check(&self, revision: u64) -> Result<(), Error> {
         match self {
-            IfMatch::Versions(versions) if !versions.contains(&record.revision) => {
-                Err(Error::PreconditionFailed { current: super::version(record.revision) })
+            IfMatch::Versions(versions) if !versions.contains(&revision) => {
+                Err(Error::PreconditionFailed { current: super::version(revision) })
             }
             IfMatch::Any | IfMatch::Versions(_) => Ok(()),
         }
@@ -59,7 +60,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`ScimError`] for a bad body, [`crate::domain::lifecycle::Refusal`] by the lifecycle, [`Error::Taken`] by G8.
-    pub async fn create_user(&self, request: &Request, body: Value) -> Result<UserRecord, Error> {
+    pub async fn create_user(&self, request: &Request, body: Value) -> Result<(Context, UserRecord), Error> {
         let (context, _) = self.open(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
@@ -78,7 +79,8 @@ impl Directory {
             let mut after = before.clone();
             after.profile.clone_from(&wanted.profile);
             let event = Event::Provisioned { active: wanted.active.unwrap_or(true), by };
-            self.write(&context, "user.provisioned", before, after, &wanted, &event).await
+            let written = self.write(&context, "user.provisioned", before, after, &wanted, &event).await?;
+            Ok(written.map(|record| (context, record)))
         })
     }
 
@@ -92,7 +94,7 @@ impl Directory {
         id: &str,
         if_match: &IfMatch,
         body: Value,
-    ) -> Result<UserRecord, Error> {
+    ) -> Result<(Context, UserRecord), Error> {
         let (context, _) = self.open(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
@@ -100,10 +102,11 @@ impl Directory {
 
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
-            if_match.check(&before)?;
+            if_match.check(before.revision)?;
             let attributes = replaced(&before, &received.attributes, &received.carried, &profile);
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes())?;
-            self.update(&context, "user.replaced", before, &wanted).await
+            let written = self.update(&context, "user.replaced", before, &wanted).await?;
+            Ok(written.map(|record| (context, record)))
         })
     }
 
@@ -117,15 +120,16 @@ impl Directory {
         id: &str,
         if_match: &IfMatch,
         body: Value,
-    ) -> Result<UserRecord, Error> {
+    ) -> Result<(Context, UserRecord), Error> {
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
-            if_match.check(&before)?;
+            if_match.check(before.revision)?;
             let profile = self.profile_of(&context)?;
             let current = before.attributes();
             let patched = patch::apply(&self.schemas, self.user_type(), &profile, &current, body.clone())?;
             let wanted = Wanted::of(patched.attributes, patched.named, &current)?;
-            self.update(&context, "user.patched", before, &wanted).await
+            let written = self.update(&context, "user.patched", before, &wanted).await?;
+            Ok(written.map(|record| (context, record)))
         })
     }
 
@@ -136,7 +140,7 @@ impl Directory {
     pub async fn delete_user(&self, request: &Request, id: &str, if_match: &IfMatch) -> Result<(), Error> {
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
-            if_match.check(&before)?;
+            if_match.check(before.revision)?;
             let by = context.provider()?;
             let mut change = self.change(&context, "user.deprovisioned", before.clone(), before).await?;
             change.apply(&Event::Deprovisioned { by }, context.now)?;
@@ -276,8 +280,13 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.store.commit(&context.space, &batch).await {
-            Ok(_) => Ok(Some(change.after)),
+        match self.commit_planned(context, &batch).await {
+            Ok(_) => {
+                if change.departs() {
+                    self.leave_groups(context, change.after.user.id).await?;
+                }
+                Ok(Some(change.after))
+            }
             Err(StoreError::Conflict(violation)) => match &violation.check {
                 Check::Free { unique, .. } => match *unique {
                     keys::EXTERNAL_ID => Err(Error::Taken { attribute: "externalId" }),
@@ -294,10 +303,14 @@ impl Directory {
 
     /// The resource type `User`.
     pub fn user_type(&self) -> &ResourceType {
-        self.schemas.resource_type("User").expect("the built-in table has User")
+        self.resource_type(Kind::User)
     }
 
-    pub(super) fn profile_of(&self, context: &Context) -> Result<Profile, Error> {
+    /// The dialect that a request is read and answered in.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a token whose profile this version does not have.
+    pub fn profile_of(&self, context: &Context) -> Result<Profile, Error> {
         let name = context.token.as_ref().map_or("lenient", |token| token.profile.as_str());
         Profile::named(name).ok_or_else(|| Error::damaged("token", format!("no profile {name}")))
     }

@@ -1,26 +1,24 @@
-//! Reading users: by id, and by filter through whichever index answers most of it.
+//! Reading resources: by id, and by filter through whichever index answers most of it.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::record::USHERD_SCHEMA;
+use super::kind::Kind;
+use super::plan::{Plan, Planned};
 use super::request::{Context, Request};
 use super::{Directory, keys, version};
 use crate::domain::ids::ResourceId;
-use crate::domain::names::{UserName, fold};
-use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
-use crate::domain::user::Status;
-use crate::scim::filter::Operator;
+use crate::scim::list::{PageSizes, Paging, Query};
 use crate::scim::sort::Sort;
-use crate::scim::{AttrPath, Filter, ResourceType, ScimError, ScimType};
+use crate::scim::{Filter, ScimError, ScimType};
 use crate::store::{Bounds, Document, DocumentKey, Index, Page};
 
-/// A page of users, as asked for.
+/// A page of resources, as asked for.
 #[derive(Debug, Clone, Default)]
-pub struct UserQuery {
+pub struct Search {
     pub filter: Option<Filter>,
     pub sort: Option<Sort>,
     /// From 1.
@@ -28,9 +26,9 @@ pub struct UserQuery {
     pub count: usize,
 }
 
-/// A page of users, as found.
+/// A page of resources, as found.
 #[derive(Debug, Clone, Default)]
-pub struct FoundUsers {
+pub struct Found {
     pub total: usize,
     pub documents: Vec<(ResourceId, Document)>,
 }
@@ -38,77 +36,104 @@ pub struct FoundUsers {
 /// Documents are read in chunks of this many.
 const CHUNK: usize = 500;
 
-/// How candidates are found. Everything but [`Plan::Exact`] is filtered again on the documents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Plan {
-    /// The index holds exactly what was asked for: paged by rank, whatever its size.
-    Exact(String),
-    Nothing,
-    Ids(Vec<String>),
-    Unique(&'static str, String),
-    Range(String, Bounds),
-}
-
 impl Directory {
-    /// One user, as stored.
+    /// One resource, as stored.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::MissingScope`] without `users`.
-    pub async fn user(&self, request: &Request, id: &str) -> Result<(Context, ResourceId, Document), Error> {
-        let unknown = || Error::NotFound(format!("there is no user {id}"));
+    /// [`Error::NotFound`]; [`Error::MissingScope`] without the scope of its kind.
+    pub async fn fetch(
+        &self,
+        request: &Request,
+        kind: Kind,
+        id: &str,
+    ) -> Result<(Context, ResourceId, Document), Error> {
+        let unknown = || Error::NotFound(format!("there is no {kind} {id}"));
         let id: ResourceId = id.parse().map_err(|_| unknown())?;
-        let (context, documents) = self.open(request, &[keys::user(id)]).await?;
-        context.require(Scope::Users)?;
+        let (context, documents) = self.open(request, &[kind.key(id)]).await?;
+        context.require(kind.scope())?;
         let document = documents.into_iter().next().flatten().filter(is_visible).ok_or_else(unknown)?;
         Ok((context, id, document))
     }
 
-    /// The users of a filter, in the order they were made.
+    /// A SCIM query, read as the profile of its token has it. With the page comes the index of its first resource.
     ///
     /// # Errors
-    /// `tooMany` when no index answers the filter and the account has more users than one request may read.
-    pub async fn users(&self, request: &Request, query: &UserQuery) -> Result<(Context, FoundUsers), Error> {
+    /// `invalidFilter` and `invalidValue` for a bad query; else as [`Directory::search`].
+    pub async fn query(&self, request: &Request, kind: Kind, query: &Query) -> Result<(Context, usize, Found), Error> {
         let (context, _) = self.open(request, &[]).await?;
-        context.require(Scope::Users)?;
-        let kind = self.user_type();
-        let plan = plan(kind, query.filter.as_ref());
-        let offset = query.start_index.saturating_sub(1);
-        if let (Plan::Exact(index), None) = (&plan, &query.sort) {
-            let index = Index::new(index);
-            let total = self.store.count(&context.space, &index, &Bounds::All).await?;
-            let page = Page { after: None, offset, limit: query.count, reverse: false };
-            let entries = match query.count {
-                0 => Vec::new(),
-                _ => self.store.range(&context.space, &index, &Bounds::All, &page).await?,
-            };
-            let ids = entries.into_iter().map(|entry| entry.id).collect();
-            let documents = self.documents(&context, ids).await?;
-            return Ok((context, FoundUsers { total: usize::try_from(total).unwrap_or(usize::MAX), documents }));
+        context.require(kind.scope())?;
+        let profile = self.profile_of(&context)?;
+        let resource_type = self.resource_type(kind);
+        let filter = query.filter.as_deref().map(|text| Filter::parse(text, &profile)).transpose()?;
+        if let Some(filter) = &filter {
+            filter.check(&self.schemas, resource_type, &profile)?;
         }
-        let candidates = self.candidates(&context, &plan).await?;
+        let limits = self.settings.queries;
+        let sizes = PageSizes { default: limits.default_page, max: limits.max_page };
+        let paging = Paging::parse(query.start_index.as_deref(), query.count.as_deref(), sizes)?;
+        let (by, order) = (query.sort_by.as_deref(), query.sort_order.as_deref());
+        let sort = Sort::parse(by, order, &self.schemas, resource_type)?;
+        let search = Search { filter, sort, start_index: paging.start_index, count: paging.count };
+        let found = self.search(&context, kind, &search).await?;
+        Ok((context, paging.start_index, found))
+    }
+
+    /// The resources of a filter, in the order they were made unless sorted.
+    ///
+    /// # Errors
+    /// `tooMany` when no index answers the filter and there are more resources than one request may read.
+    pub async fn search(&self, context: &Context, kind: Kind, search: &Search) -> Result<Found, Error> {
+        let planned = Planned { kind, resource_type: self.resource_type(kind) };
+        let plan = planned.plan(search.filter.as_ref());
+        if let (Plan::Exact(index), None) = (&plan, &search.sort) {
+            return self.page_of_index(context, kind, &Index::new(index), search).await;
+        }
+        let candidates = self.candidates(context, kind, &plan).await?;
         let mut matching = Vec::new();
         for chunk in candidates.chunks(CHUNK) {
-            for (id, document) in self.documents(&context, chunk.to_vec()).await? {
-                let seen = self.seen_by_filter(id, &document)?;
-                if query.filter.as_ref().is_none_or(|filter| filter.matches(&self.schemas, kind, &seen)) {
-                    let key = query.sort.as_ref().map(|sort| sort.key(&seen));
+            let documents = self.documents(context, kind, chunk).await?;
+            let seen = self.seen(context, planned, search, &documents).await?;
+            for ((id, document), seen) in documents.into_iter().zip(seen) {
+                let filter = search.filter.as_ref();
+                if filter.is_none_or(|filter| filter.matches(&self.schemas, planned.resource_type, &seen)) {
+                    let key = search.sort.as_ref().map(|sort| sort.key(&seen));
                     matching.push((key, id, document));
                 }
             }
         }
-        if let Some(sort) = &query.sort {
+        if let Some(sort) = &search.sort {
             matching.sort_by(|(one, ..), (other, ..)| match (one, other) {
                 (Some(one), Some(other)) => sort.compare(one, other),
                 _ => std::cmp::Ordering::Equal,
             });
         }
         let total = matching.len();
-        let page = matching.into_iter().skip(offset).take(query.count);
-        let documents = page.map(|(_, id, document)| (id, document)).collect();
-        Ok((context, FoundUsers { total, documents }))
+        let page = matching.into_iter().skip(search.start_index.saturating_sub(1)).take(search.count);
+        Ok(Found { total, documents: page.map(|(_, id, document)| (id, document)).collect() })
     }
 
-    async fn candidates(&self, context: &Context, plan: &Plan) -> Result<Vec<String>, Error> {
+    /// What an index holds exactly is paged by rank.
+    async fn page_of_index(
+        &self,
+        context: &Context,
+        kind: Kind,
+        index: &Index,
+        search: &Search,
+    ) -> Result<Found, Error> {
+        let total = self.store.count(&context.space, index, &Bounds::All).await?;
+        let offset = search.start_index.saturating_sub(1);
+        let page = Page { after: None, offset, limit: search.count, reverse: false };
+        let entries = match search.count {
+            0 => Vec::new(),
+            _ => self.store.range(&context.space, index, &Bounds::All, &page).await?,
+        };
+        let ids: Vec<String> = entries.into_iter().map(|entry| entry.id).collect();
+        let documents = self.documents(context, kind, &ids).await?;
+        Ok(Found { total: usize::try_from(total).unwrap_or(usize::MAX), documents })
+    }
+
+    async fn candidates(&self, context: &Context, kind: Kind, plan: &Plan) -> Result<Vec<String>, Error> {
+        let bound = self.settings.queries.max_scan;
         let (index, bounds) = match plan {
             Plan::Nothing => return Ok(Vec::new()),
             Plan::Ids(ids) => return Ok(ids.clone()),
@@ -116,64 +141,95 @@ impl Directory {
                 let found = self.store.lookup(&context.space, unique, &[key]).await?;
                 return Ok(found.into_iter().flatten().collect());
             }
+            Plan::Within(group) => {
+                let users = self.users_within(&context.space, *group, bound).await?;
+                if users.len() > bound {
+                    return Err(too_many(kind, bound));
+                }
+                return Ok(users.iter().map(ToString::to_string).collect());
+            }
+            Plan::GroupsOf(member) => (keys::groups_of(*member), Bounds::All),
             Plan::Range(index, bounds) => (Index::new(index), bounds.clone()),
             Plan::Exact(index) => (Index::new(index), Bounds::All),
         };
-        let bound = self.settings.queries.max_scan;
         let entries = self.store.range(&context.space, &index, &bounds, &Page::first(bound + 1)).await?;
         if entries.len() > bound {
-            return Err(ScimError::of(
-                ScimType::TooMany,
-                format!(
-                    "this filter would have to look at more than {bound} users; add a term that an index answers: \
-                     userName eq or sw, externalId eq, emails.value eq, id eq, meta.lastModified gt"
-                ),
-            )
-            .into());
+            return Err(too_many(kind, bound));
         }
-        // Ids are ordered by the time they were made, and a user may stand in an index several times.
+        // Ids are ordered by the time they were made, and a resource may stand in an index several times.
         let ids: BTreeSet<String> = entries.into_iter().map(|entry| entry.id).collect();
         Ok(ids.into_iter().collect())
     }
 
     /// The documents of these ids, without those that went meanwhile.
-    async fn documents(&self, context: &Context, ids: Vec<String>) -> Result<Vec<(ResourceId, Document)>, Error> {
+    async fn documents(
+        &self,
+        context: &Context,
+        kind: Kind,
+        ids: &[String],
+    ) -> Result<Vec<(ResourceId, Document)>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted: Vec<DocumentKey> = ids.iter().map(|id| DocumentKey::new(keys::USER, id)).collect();
+        let wanted: Vec<DocumentKey> = ids.iter().map(|id| kind.key(id)).collect();
         let documents = self.store.get(&context.space, &wanted).await?;
         let found = ids.iter().zip(documents).filter_map(|(id, document)| Some((id.parse().ok()?, document?)));
         Ok(found.filter(|(_, document)| is_visible(document)).collect())
     }
 
-    fn seen_by_filter(&self, id: ResourceId, document: &Document) -> Result<Map<String, Value>, Error> {
-        let mut seen: Map<String, Value> =
-            serde_json::from_slice(&document.body).map_err(|error| Error::damaged("user body", error))?;
-        seen.insert("meta".to_owned(), self.meta("User", "Users", id, document));
+    /// The documents as filter and sort see them: with `meta`, and with what stands beside them where it is asked for.
+    async fn seen(
+        &self,
+        context: &Context,
+        planned: Planned<'_>,
+        search: &Search,
+        documents: &[(ResourceId, Document)],
+    ) -> Result<Vec<Map<String, Value>>, Error> {
+        let kind = planned.kind;
+        let damaged = |error| Error::damaged("body", error);
+        let mut seen = Vec::with_capacity(documents.len());
+        for (id, document) in documents {
+            let mut body: Map<String, Value> = serde_json::from_slice(&document.body).map_err(damaged)?;
+            body.insert("meta".to_owned(), self.meta(kind, *id, document));
+            seen.push(body);
+        }
+        let Some(name) = kind.beside() else { return Ok(seen) };
+        let in_filter = search.filter.as_ref().filter(|filter| planned.mentions(filter, name));
+        let in_sort = search.sort.as_ref().is_some_and(|sort| sort.name().eq_ignore_ascii_case(name));
+        let asked_for = in_filter.filter(|_| kind == Kind::Group).and_then(|it| planned.members_asked_for(it));
+        let values = match (in_filter, asked_for) {
+            (_, Some(members)) => {
+                let mut values = Vec::with_capacity(documents.len());
+                for (id, _) in documents {
+                    let present = self.members_among(&context.space, *id, &members).await?;
+                    values.push((!present.is_empty()).then(|| self.members_value(&present)));
+                }
+                values
+            }
+            (Some(_), None) => self.beside(&context.space, kind, documents).await?,
+            (None, None) if in_sort => self.beside(&context.space, kind, documents).await?,
+            (None, None) => return Ok(seen),
+        };
+        for (body, value) in seen.iter_mut().zip(values) {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), serde_json::from_str(&value).map_err(damaged)?);
+            }
+        }
         Ok(seen)
     }
 
     /// `meta` as a reply has it (RFC 7643 §3.1).
-    pub fn meta(&self, kind: &str, endpoint: &str, id: ResourceId, document: &Document) -> Value {
-        self.meta_of(kind, endpoint, id, document.created, document.modified, document.revision)
+    pub fn meta(&self, kind: Kind, id: ResourceId, document: &Document) -> Value {
+        self.meta_of(kind, id, document.created, document.modified, document.revision)
     }
 
     /// The same of a resource that is not at hand as a document.
-    pub fn meta_of(
-        &self,
-        kind: &str,
-        endpoint: &str,
-        id: ResourceId,
-        created: Timestamp,
-        modified: Timestamp,
-        revision: u64,
-    ) -> Value {
+    pub fn meta_of(&self, kind: Kind, id: ResourceId, created: Timestamp, modified: Timestamp, revision: u64) -> Value {
         json!({
-            "resourceType": kind,
+            "resourceType": kind.resource_type(),
             "created": created.to_string(),
             "lastModified": modified.to_string(),
-            "location": self.location(endpoint, id),
+            "location": self.location(kind.endpoint(), id),
             "version": version(revision),
         })
     }
@@ -184,95 +240,19 @@ impl Directory {
     }
 }
 
+fn too_many(kind: Kind, bound: usize) -> Error {
+    let answered = match kind {
+        Kind::User => "userName eq or sw, externalId eq, emails.value eq, id eq, groups.value eq, meta.lastModified gt",
+        Kind::Group => "displayName eq or sw, externalId eq, id eq, members.value eq",
+        Kind::Organization | Kind::Project | Kind::License => "displayName eq or sw, externalId eq, id eq",
+    };
+    let detail = format!(
+        "this filter would have to look at more than {bound} resources; add a term that an index answers: {answered}"
+    );
+    ScimError::of(ScimType::TooMany, detail).into()
+}
+
 /// A tombstone has no body.
 fn is_visible(document: &Document) -> bool {
     !document.body.is_empty()
-}
-
-/// Takes the most selective side that an index answers.
-fn plan(kind: &ResourceType, filter: Option<&Filter>) -> Plan {
-    let Some(filter) = filter else { return Plan::Exact(keys::USERS.to_owned()) };
-    if let Some(Plan::Exact(index)) = status_of(filter) {
-        return Plan::Exact(index);
-    }
-    let sides = filter.conjuncts();
-    sides
-        .iter()
-        .filter_map(|side| indexed(kind, side))
-        .min_by_key(selectivity)
-        .unwrap_or_else(|| Plan::Range(keys::USERS.to_owned(), Bounds::All))
-}
-
-/// The lower, the fewer candidates are to be expected.
-fn selectivity(plan: &Plan) -> u8 {
-    match plan {
-        Plan::Nothing => 0,
-        Plan::Ids(_) | Plan::Unique(..) => 1,
-        Plan::Range(_, Bounds::Key(_)) => 2,
-        Plan::Range(_, Bounds::Prefix(_)) => 3,
-        Plan::Range(_, Bounds::Between { .. }) => 4,
-        Plan::Range(_, Bounds::All) | Plan::Exact(_) => 5,
-    }
-}
-
-fn indexed(kind: &ResourceType, filter: &Filter) -> Option<Plan> {
-    if let Some(Plan::Exact(index)) = status_of(filter) {
-        return Some(Plan::Range(index, Bounds::All));
-    }
-    let (path, operator, value) = match filter {
-        Filter::Compare(path, operator, Value::String(value)) => (path, *operator, value.as_str()),
-        Filter::ValuePath(path, inner) if path.is_core(kind, "emails", None) => {
-            return inner.conjuncts().iter().find_map(|side| match side {
-                Filter::Compare(sub, Operator::Eq, Value::String(value)) if is_value(sub) => Some(by_email(value)),
-                _ => None,
-            });
-        }
-        _ => return None,
-    };
-    let is = |name: &str, sub: Option<&str>| path.is_core(kind, name, sub);
-    match operator {
-        Operator::Eq if is("userName", None) => Some(match UserName::parse(value) {
-            Ok(name) => Plan::Unique(keys::USER_NAME, name.folded().to_owned()),
-            Err(_) => Plan::Nothing,
-        }),
-        Operator::Eq if is("id", None) => Some(Plan::Ids(vec![value.to_owned()])),
-        Operator::Eq if is("externalId", None) => {
-            Some(Plan::Range(keys::USERS_BY_EXTERNAL_ID.to_owned(), Bounds::Key(value.replace('\0', ""))))
-        }
-        Operator::Eq if is("emails", None) || is("emails", Some("value")) => Some(by_email(value)),
-        Operator::Sw if is("userName", None) => {
-            let prefix = UserName::parse(value).map(|name| name.folded().to_owned()).ok()?;
-            Some(Plan::Range(keys::USERS_BY_NAME.to_owned(), Bounds::Prefix(prefix)))
-        }
-        Operator::Gt | Operator::Ge if is("meta", Some("lastModified")) => {
-            let from = Timestamp::parse(value).map(Timestamp::sortable);
-            Some(Plan::Range(keys::USERS_BY_MODIFIED.to_owned(), Bounds::Between { from, to: None }))
-        }
-        Operator::Lt | Operator::Le if is("meta", Some("lastModified")) => {
-            let to = Timestamp::parse(value).map(Timestamp::sortable);
-            Some(Plan::Range(keys::USERS_BY_MODIFIED.to_owned(), Bounds::Between { from: None, to }))
-        }
-        _ => None,
-    }
-}
-
-fn by_email(value: &str) -> Plan {
-    Plan::Range(keys::USERS_BY_EMAIL.to_owned(), Bounds::Key(fold(value)))
-}
-
-fn is_value(path: &AttrPath) -> bool {
-    path.to_string().eq_ignore_ascii_case("value")
-}
-
-/// `urn:…:usherd:2.0:User:status eq "Active"`, which an index answers by itself.
-fn status_of(filter: &Filter) -> Option<Plan> {
-    let Filter::Compare(path, Operator::Eq, Value::String(value)) = filter else { return None };
-    if !path.to_string().eq_ignore_ascii_case(&format!("{USHERD_SCHEMA}:status")) {
-        return None;
-    }
-    let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(value));
-    Some(match status {
-        Some(status) => Plan::Exact(keys::users_by_status(status)),
-        None => Plan::Nothing,
-    })
 }

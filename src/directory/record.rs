@@ -10,13 +10,14 @@ use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::keys;
+use super::kind::Kind;
 use crate::domain::ids::ResourceId;
 use crate::domain::names::{EmailAddress, fold};
 use crate::domain::text::safe_name;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, InvitationState, LicenseAssignment, ProjectAssignment, Standing, User};
 use crate::scim::{ResourceType, schemas_of};
-use crate::store::{Document, Entry, Index};
+use crate::store::{Batch, Check, Document, Entry, Index, Write};
 
 pub const USHERD_SCHEMA: &str = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
 
@@ -211,6 +212,9 @@ impl UserRecord {
         for word in self.words() {
             entry(keys::USERS_BY_WORD, &word);
         }
+        for id in self.assigned_ids() {
+            entry(&keys::assigned(id), "");
+        }
         keys
     }
 
@@ -269,6 +273,18 @@ impl UserRecord {
         self.user.organization.into_iter().chain(licenses).chain(projects).collect()
     }
 
+    /// Of which kind something is that the user is assigned to.
+    pub fn kind_of_assigned(&self, id: ResourceId) -> Option<Kind> {
+        let user = &self.user;
+        if user.organization == Some(id) {
+            return Some(Kind::Organization);
+        }
+        if user.licenses.iter().any(|assigned| assigned.license == id) {
+            return Some(Kind::License);
+        }
+        user.projects.iter().any(|assigned| assigned.project == id).then_some(Kind::Project)
+    }
+
     pub fn exists(&self) -> bool {
         !matches!(self.user.standing, Standing::Unborn | Standing::Deleted { .. })
     }
@@ -291,8 +307,24 @@ impl UserRecord {
 const MAX_WORDS: usize = 32;
 
 impl Keys {
-    pub fn index_entry((index, key): &(String, String), id: ResourceId) -> (Index, Entry) {
-        (Index::new(index), Entry { key: key.clone(), id: id.to_string() })
+    /// The checks and writes that take a document from where it stands to `then`.
+    pub fn plan_move(&self, then: &Keys, id: ResourceId, batch: &mut Batch) {
+        for (unique, owned) in self.uniques.difference(&then.uniques) {
+            batch.writes.push(Write::UniqueClear { unique: keys::unique_name(unique), key: owned.clone() });
+        }
+        for (unique, wanted) in then.uniques.difference(&self.uniques) {
+            let (unique, key) = (keys::unique_name(unique), wanted.clone());
+            batch.checks.push(Check::Free { unique, key: key.clone() });
+            batch.writes.push(Write::UniqueSet { unique, key, id: id.to_string() });
+        }
+        let place =
+            |(index, key): &(String, String)| (Index::new(index), Entry { key: key.clone(), id: id.to_string() });
+        for (index, entry) in self.entries.difference(&then.entries).map(place) {
+            batch.writes.push(Write::IndexRemove { index, entry });
+        }
+        for (index, entry) in then.entries.difference(&self.entries).map(place) {
+            batch.writes.push(Write::IndexAdd { index, entry });
+        }
     }
 }
 

@@ -1,63 +1,204 @@
-//! Organizations, projects and licenses: what users are assigned to.
+//! Groups, organizations, projects and licenses as stored: one document form for all of them.
+//!
+//! The body is the SCIM representation ready to send, but for `members`, `seatsUsed` and `meta`, which change without
+//! a write. The state is where the document stands, so that an update removes exactly that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::kind::Kind;
+use super::record::Keys;
 use super::request::Context;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
 use crate::domain::names::fold;
 use crate::domain::roles::{LicenseKind, LicenseSpec};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, DocumentKey, Entry, Index, Page, Write};
-
-/// The kinds of things a user is assigned to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Organization,
-    Project,
-    License,
-}
-
-impl Kind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Kind::Organization => "organization",
-            Kind::Project => "project",
-            Kind::License => "license",
-        }
-    }
-
-    pub fn key(self, id: impl std::fmt::Display) -> DocumentKey {
-        DocumentKey::new(self.as_str(), id)
-    }
-}
+use crate::scim::{ResourceType, ScimError, schemas_of};
+use crate::store::{Batch, Check, Document, DocumentKey, Write};
 
 /// One of them, as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
+    pub kind: Kind,
     pub id: ResourceId,
-    pub name: String,
-    /// Licenses only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub license: Option<LicenseTerms>,
+    /// The SCIM attributes that a client writes. Without `id`, `schemas`, `members` and `meta`.
+    pub attributes: Map<String, Value>,
+    /// The change of memberships that is being carried out, of a group; the next change waits for it.
+    pub pending: Option<ResourceId>,
+    pub revision: u64,
+    pub created: Timestamp,
+    pub modified: Timestamp,
+    /// In how many groups it is, of a group.
+    pub memberships: u64,
+    /// Where the document stands, as of its last write.
+    pub keys: Keys,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// The index version that `keys` follows.
+    v: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending: Option<ResourceId>,
+    #[serde(flatten)]
+    keys: Keys,
+}
+
+/// How a license is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LicenseTerms {
     pub kind: LicenseKind,
     /// How many seats there are; `None`: as many as wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<u64>,
 }
+
+impl Resource {
+    /// A resource that was never written (revision 0).
+    pub fn unborn(kind: Kind, id: ResourceId, attributes: Map<String, Value>, now: Timestamp) -> Self {
+        Resource {
+            kind,
+            id,
+            attributes,
+            pending: None,
+            revision: 0,
+            created: now,
+            modified: now,
+            memberships: 0,
+            keys: Keys::default(),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Internal`] when the document is not one that this version wrote.
+    pub fn decode(kind: Kind, id: ResourceId, document: &Document) -> Result<Self, Error> {
+        let damaged = |error| Error::damaged("resource", error);
+        let state: State = serde_json::from_slice(&document.state).map_err(damaged)?;
+        let mut attributes: Map<String, Value> = serde_json::from_slice(&document.body).map_err(damaged)?;
+        attributes.shift_remove("schemas");
+        attributes.shift_remove("id");
+        Ok(Resource {
+            kind,
+            id,
+            attributes,
+            pending: state.pending,
+            revision: document.revision,
+            created: document.created,
+            modified: document.modified,
+            memberships: document.memberships,
+            keys: state.keys,
+        })
+    }
+
+    /// The displayName, which every kind requires.
+    pub fn name(&self) -> &str {
+        self.attributes.get("displayName").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn external_id(&self) -> Option<&str> {
+        self.attributes.get("externalId").and_then(Value::as_str)
+    }
+
+    /// How a license is counted; nothing of another kind.
+    pub fn terms(&self) -> Option<LicenseTerms> {
+        if self.kind != Kind::License {
+            return None;
+        }
+        let kind = match self.attributes.get("kind").and_then(Value::as_str) {
+            Some(kind) if kind.eq_ignore_ascii_case(FLOATING) => LicenseKind::Floating,
+            Some(_) | None => LicenseKind::PerUser,
+        };
+        Some(LicenseTerms { kind, seats: self.attributes.get("seats").and_then(Value::as_u64) })
+    }
+
+    /// What the schema cannot say about the attributes of a kind.
+    ///
+    /// # Errors
+    /// `invalidValue`.
+    pub fn check(&self) -> Result<(), ScimError> {
+        if self.name().trim().is_empty() {
+            return Err(ScimError::invalid_value("`displayName` is required"));
+        }
+        let Some(terms) = self.terms() else { return Ok(()) };
+        let kind = self.attributes.get("kind").and_then(Value::as_str);
+        if kind.is_some_and(|kind| !KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))) {
+            return Err(ScimError::invalid_value(format!("`kind` is one of {}", KINDS.join(", "))));
+        }
+        match (self.attributes.get("seats"), terms) {
+            (Some(_), LicenseTerms { kind: LicenseKind::Floating, .. }) => {
+                Err(ScimError::invalid_value("a floating license has no `seats`"))
+            }
+            (Some(_), LicenseTerms { seats: None, .. }) => {
+                Err(ScimError::invalid_value("`seats` is a whole number that is not negative"))
+            }
+            (Some(_), LicenseTerms { seats: Some(_), .. }) | (None, _) => Ok(()),
+        }
+    }
+
+    /// What is stored as the body.
+    pub fn body(&self, resource_type: &ResourceType) -> Bytes {
+        let mut body = Map::new();
+        body.insert("schemas".to_owned(), json!(schemas_of(resource_type, &self.attributes)));
+        body.insert("id".to_owned(), self.id.to_string().into());
+        body.extend(self.attributes.clone());
+        serde_json::to_vec(&body).expect("a body has only string keys").into()
+    }
+
+    fn state(&self, keys: &Keys) -> Bytes {
+        let state = State { v: keys::INDEX_VERSION, pending: self.pending, keys: keys.clone() };
+        serde_json::to_vec(&state).expect("a state has only string keys").into()
+    }
+
+    /// Where the document is to stand once written.
+    fn keys_now(&self) -> Keys {
+        let mut keys = Keys::default();
+        let folded = fold(self.name()).replace('\0', "");
+        let unique = match self.kind {
+            Kind::Organization => Some(keys::ORGANIZATION_NAME),
+            Kind::Project => Some(keys::PROJECT_NAME),
+            Kind::License => Some(keys::LICENSE_NAME),
+            // Two groups may share a name (scim decisions).
+            Kind::Group | Kind::User => None,
+        };
+        keys.uniques.extend(unique.map(|unique| (unique.to_owned(), folded.clone())));
+        keys.entries.insert((self.kind.as_str().to_owned(), String::new()));
+        keys.entries.insert((keys::by_name(self.kind), folded));
+        if let Some(external_id) = self.external_id() {
+            keys.entries.insert((keys::by_external_id(self.kind), external_id.replace('\0', "")));
+        }
+        keys
+    }
+
+    /// The checks and writes that store this resource as it is now in place of `before`, as its next revision.
+    pub(super) fn plan(&mut self, before: &Resource, resource_type: &ResourceType, now: Timestamp, batch: &mut Batch) {
+        let key = self.kind.key(self.id);
+        batch.checks.push(match before.revision {
+            0 => Check::Absent { key: key.clone() },
+            revision => Check::Revision { key: key.clone(), revision },
+        });
+        let keys_now = self.keys_now();
+        before.keys.plan_move(&keys_now, self.id, batch);
+        self.revision = before.revision + 1;
+        self.modified = now;
+        let (revision, created) = (self.revision, self.created);
+        let (body, state) = (self.body(resource_type), self.state(&keys_now));
+        batch.writes.push(Write::Put { key, revision, created, modified: now, body, state });
+        self.keys = keys_now;
+    }
+}
+
+const FLOATING: &str = "floating";
+const KINDS: [&str; 2] = ["per-user", FLOATING];
 
 /// The seats of the licenses that a change is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seats {
     /// The licenses whose seats are counted, with their quota.
-    pub quotas: BTreeMap<ResourceId, Option<u64>>,
+    pub quotas: std::collections::BTreeMap<ResourceId, Option<u64>>,
     /// Those of which a seat can be had now; floating ones always.
     pub free: Vec<ResourceId>,
 }
@@ -76,17 +217,21 @@ impl Directory {
     }
 
     async fn resolve_one(&self, context: &Context, kind: Kind, reference: &str) -> Result<Resource, Error> {
-        let unknown = || Error::Invalid(format!("there is no {} \"{reference}\" in this account", kind.as_str()));
+        let unknown = || Error::Invalid(format!("there is no {kind} \"{reference}\" in this account"));
         let id = if reference.parse::<ResourceId>().is_ok() {
             reference.to_owned()
         } else {
-            let index = Index::new(keys::resources_by_name(kind.as_str()));
-            let bounds = Bounds::Key(fold(reference));
-            let found = self.store.range(&context.space, &index, &bounds, &Page::first(1)).await?;
-            found.into_iter().next().ok_or_else(unknown)?.id
+            let unique = match kind {
+                Kind::Organization => keys::ORGANIZATION_NAME,
+                Kind::Project => keys::PROJECT_NAME,
+                Kind::License => keys::LICENSE_NAME,
+                Kind::User | Kind::Group => return Err(unknown()),
+            };
+            let found = self.store.lookup(&context.space, unique, &[&fold(reference)]).await?;
+            found.into_iter().next().flatten().ok_or_else(unknown)?
         };
-        let document = self.store.get(&context.space, &[kind.key(id)]).await?.pop().flatten().ok_or_else(unknown)?;
-        read_resource(&document.body)
+        let document = self.store.get(&context.space, &[kind.key(&id)]).await?.pop().flatten().ok_or_else(unknown)?;
+        Resource::decode(kind, id.parse().map_err(|error| Error::damaged("unique key", error))?, &document)
     }
 
     /// The seats of these licenses, and which of them are free. No trip when there are none.
@@ -102,7 +247,7 @@ impl Directory {
         let used = self.store.counters(&context.space, &counters).await?;
         for ((id, document), used) in licenses.iter().zip(documents).zip(used) {
             let Some(document) = document else { continue };
-            let Some(terms) = read_resource(&document.body)?.license else { continue };
+            let Some(terms) = Resource::decode(Kind::License, *id, &document)?.terms() else { continue };
             let quota = match terms.kind {
                 LicenseKind::PerUser => {
                     seats.quotas.insert(*id, terms.seats);
@@ -116,30 +261,43 @@ impl Directory {
         }
         Ok(seats)
     }
+
+    /// Adds the writes that make a license of a new account.
+    pub(super) fn seed_license(&self, batch: &mut Batch, spec: &LicenseSpec, now: Timestamp) {
+        let mut attributes = Map::new();
+        attributes.insert("displayName".to_owned(), spec.name.as_str().into());
+        attributes.insert("kind".to_owned(), spec.kind.to_string().into());
+        if let Some(seats) = spec.seats {
+            attributes.insert("seats".to_owned(), seats.into());
+        }
+        let unborn = Resource::unborn(Kind::License, entropy::resource_id(now), attributes, now);
+        unborn.clone().plan(&unborn, self.resource_type(Kind::License), now, batch);
+    }
+
+    pub fn resource_type(&self, kind: Kind) -> &ResourceType {
+        self.schemas.resource_type(kind.resource_type()).expect("the built-in table has every kind")
+    }
 }
 
-/// The writes that make a license of a new account.
-pub(super) fn seed_license(batch: &mut Batch, spec: &LicenseSpec, now: Timestamp) {
-    let terms = LicenseTerms { kind: spec.kind, seats: spec.seats };
-    let resource = Resource { id: entropy::resource_id(now), name: spec.name.clone(), license: Some(terms) };
-    put_resource(batch, Kind::License, &resource, now);
-}
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
 
-fn put_resource(batch: &mut Batch, kind: Kind, resource: &Resource, now: Timestamp) {
-    batch.writes.push(Write::Put {
-        key: kind.key(resource.id),
-        revision: 1,
-        created: now,
-        modified: now,
-        body: serde_json::to_vec(resource).expect("a resource has only string keys").into(),
-        state: bytes::Bytes::new(),
-    });
-    batch.writes.push(Write::IndexAdd {
-        index: Index::new(keys::resources_by_name(kind.as_str())),
-        entry: Entry { key: fold(&resource.name), id: resource.id.to_string() },
-    });
-}
+    use super::*;
 
-pub(super) fn read_resource(body: &[u8]) -> Result<Resource, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::damaged("resource", error))
+    #[rstest]
+    #[case(json!({"displayName": "TestOps", "seats": 5}), Ok(()))]
+    #[case(json!({"displayName": "TestOps", "kind": "per-user"}), Ok(()))]
+    #[case(json!({"displayName": "Guest", "kind": "floating"}), Ok(()))]
+    #[case(json!({"displayName": " "}), Err("`displayName` is required"))]
+    #[case(json!({"displayName": "Guest", "kind": "floating", "seats": 5}), Err("a floating license has no `seats`"))]
+    #[case(json!({"displayName": "TestOps", "seats": -1}), Err("`seats` is a whole number that is not negative"))]
+    #[case(json!({"displayName": "TestOps", "kind": "leased"}), Err("`kind` is one of per-user, floating"))]
+    fn a_license_has_seats_or_floats(#[case] attributes: Value, #[case] verdict: Result<(), &str>) {
+        let now = Timestamp::from_millis(0);
+        let Value::Object(attributes) = attributes else { panic!("an object") };
+        let license = Resource::unborn(Kind::License, entropy::resource_id(now), attributes, now);
+        assert_eq!(license.check().map_err(|error| error.detail), verdict.map_err(str::to_owned));
+    }
 }

@@ -15,14 +15,12 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    #[expect(clippy::disallowed_methods, reason = "a deadline of this process, not of anything stored")]
     pub fn within(deadline: Duration) -> Self {
         Retry { deadline: Instant::now() + deadline, longest: Duration::from_millis(2) }
     }
 
     /// # Errors
     /// [`Error::Unavailable`] when no time is left for another attempt.
-    #[expect(clippy::disallowed_methods, reason = "a deadline of this process, not of anything stored")]
     pub async fn pause(&mut self) -> Result<(), Error> {
         let pause = self.longest.mul_f64(entropy::jitter());
         if Instant::now() + pause >= self.deadline {

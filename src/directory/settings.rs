@@ -25,8 +25,9 @@ pub struct Settings {
 pub struct Invitations {
     pub ttl: Duration,
     pub max_renewals: u32,
-    /// After these spans of its life an invitation is repeated; empty: the defaults of the lifecycle page.
-    pub remind_after: Vec<Duration>,
+    /// After these spans of its life an invitation is repeated. `None`: the defaults of the lifecycle page; none listed:
+    /// never.
+    pub remind_after: Option<Vec<Duration>>,
     pub lapsed_retention: Duration,
     pub tombstone_retention: Duration,
 }
@@ -40,8 +41,11 @@ pub struct Provisioning {
     /// By name; made known to a new user when the account has them.
     pub organization: Option<String>,
     pub licenses: Vec<String>,
-    pub projects: Vec<String>,
+    /// With a project role; `None`: the default one.
+    pub projects: Vec<(String, Option<String>)>,
     pub hold_until_start_date: bool,
+    /// Whether a group that names an unknown member is refused; otherwise the member is passed over.
+    pub refuse_unknown_members: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,4 +54,6 @@ pub struct Queries {
     pub max_page: usize,
     /// Documents that one request may read to answer a filter without an index.
     pub max_scan: usize,
+    /// A group PUT or PATCH whose reply would carry more members than this is answered without a body.
+    pub group_reply_members: usize,
 }

@@ -266,6 +266,7 @@ fn audited(context: &Context, what: &str, user: ResourceId) -> Write {
         actor: Actor { name: user.to_string(), ..context.actor.clone() },
         event: what.to_owned(),
         user: Some(user),
+        resource: None,
         revision: None,
         before: None,
         after: None,

@@ -60,6 +60,8 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TASK => self.due_task(account, &claim).await,
+            keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
             unknown => {
                 tracing::warn!(kind = unknown, "timer of an unknown kind left alone");
@@ -88,7 +90,7 @@ impl Directory {
         change.named(what);
         change.apply(&event, context.now)?;
         let batch = self.plan(&context, &mut change, Some(claim.token));
-        match self.store.commit(&context.space, &batch).await {
+        match self.commit_planned(&context, &batch).await {
             Ok(_) => Ok(DueWork::Settled { event: Some(what) }),
             // Somebody else changed the user or took the claim: its timer is theirs, or is due again.
             Err(StoreError::Conflict(_)) => Ok(DueWork::Settled { event: None }),
@@ -201,7 +203,12 @@ impl Directory {
     }
 
     /// Ends a claim on a timer that has nothing to do now.
-    async fn end_claim(&self, context: &Context, claim: &Claim, next: Option<Timestamp>) -> Result<(), Error> {
+    pub(super) async fn end_claim(
+        &self,
+        context: &Context,
+        claim: &Claim,
+        next: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let mut batch = context.batch(entropy::commit_id(context.now));
         batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
         let owner = claim.owner.clone();
@@ -251,6 +258,6 @@ fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
     }
 }
 
-fn system(account: &AccountId, name: &str) -> Request {
+pub(super) fn system(account: &AccountId, name: &str) -> Request {
     Request::trusted(account.clone(), Actor::new(Door::System, name))
 }

@@ -244,8 +244,7 @@ impl From<Scope> for String {
 pub struct Scopes(BTreeSet<Scope>);
 
 impl Scopes {
-    /// What the token from the configuration may do (design: "CLI and configuration"), and a token made without
-    /// naming scopes.
+    /// What the token from the configuration may do.
     pub fn bootstrap() -> Self {
         use Scope::{AccessRead, Groups, Invitations, Resources, RolesWrite, Users};
         [Users, Groups, Resources, RolesWrite, Invitations, AccessRead].into_iter().collect()

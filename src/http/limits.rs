@@ -35,7 +35,7 @@ pub struct Rate {
 
 impl Rate {
     /// A period of no length, or more requests than it has nanoseconds, is no limit: `None`.
-    fn quota(self) -> Option<Quota> {
+    pub fn quota(self) -> Option<Quota> {
         Quota::with_period(self.per / self.count.get()).map(|quota| quota.allow_burst(self.burst))
     }
 }

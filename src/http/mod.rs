@@ -7,7 +7,8 @@
 //!    send their header or take their answer too slowly ([`transport`]).
 //! 2. [`request_id`] names the request, opens its tracing span, measures it, and logs its end.
 //! 3. [`headers`] adds the security headers to every answer.
-//! 4. [`guard`] turns a panic into one 500, a late answer into 503, a slow or oversized body into 408 or 413.
+//! 4. [`guard`] turns a panic into one 500, a late answer into 503, a slow or oversized body into 408 or 413;
+//!    [`bounds`] says what is late and oversized.
 //! 5. [`hosts`] refuses names that are not ours with 421.
 //! 6. [`client_address`] finds out who asks, through trusted proxies only; [`limits`] is asked by the handlers.
 //!

@@ -3,4 +3,5 @@
 pub mod mail;
 mod post;
 pub mod schedule;
+pub mod ticker;
 pub mod worker;

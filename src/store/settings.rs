@@ -92,6 +92,8 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<Self, InvalidStoreUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidStoreUrl::Scheme)?;
         let topology = match scheme {
+            // The URL parser would take the list for one long name.
+            "redis" | "rediss" if parts(rest).1.contains(',') => return Err(InvalidStoreUrl::Host),
             "redis" | "rediss" => Topology::Single(text.into_connection_info().map_err(|_| InvalidStoreUrl::Host)?),
             "redis+sentinel" => sentinel("redis", rest)?,
             "rediss+sentinel" => sentinel("rediss", rest)?,
@@ -110,7 +112,7 @@ fn sentinel(scheme: &str, rest: &str) -> Result<Topology, InvalidStoreUrl> {
         Some((service, database)) => (service, database),
         None => (path, ""),
     };
-    if service.is_empty() {
+    if service.is_empty() || service.contains('?') {
         return Err(InvalidStoreUrl::Sentinel);
     }
     let with_port = |host: &str| match host.rsplit_once(':') {
@@ -208,8 +210,13 @@ mod tests {
             ("r.example:6379", InvalidStoreUrl::Scheme),
             ("http://r.example", InvalidStoreUrl::Scheme),
             ("redis://", InvalidStoreUrl::Host),
+            ("redis://h1,h2", InvalidStoreUrl::Host),
+            ("redis://host:port", InvalidStoreUrl::Host),
+            ("redis://host/name", InvalidStoreUrl::Host),
             ("redis+sentinel://s1,s2", InvalidStoreUrl::Sentinel),
+            ("redis+sentinel://s1/main?db=1", InvalidStoreUrl::Sentinel),
             ("redis+cluster://c1/2", InvalidStoreUrl::Cluster),
+            ("redis+cluster://c1,,c2", InvalidStoreUrl::Cluster),
         ] {
             assert_eq!(shown(url), Err(wanted), "{url}");
         }

@@ -10,6 +10,7 @@ mod situation;
 use std::collections::{BTreeMap, BTreeSet};
 
 use matrix::{Case, State};
+use usherd::domain::lifecycle::Policy;
 
 /// The events, in the order of the lifecycle's tables.
 const EVENTS: [&str; 38] = [
@@ -124,6 +125,18 @@ fn the_matrix_keeps_the_invariants_of_the_lifecycle() {
     assert_each(&cases, "nobody is deleted but by delete, revoke, drop", |case| {
         !goes(case, &[PL, PX, RL, A, I], &[T]) || ["scim_delete", "revoke", "hold_drop"].contains(&case.event.as_str())
     });
+}
+
+#[test]
+fn no_reminders_are_not_the_default_reminders() {
+    let day = std::time::Duration::from_secs(86_400);
+    let reminders = |remind_after| {
+        let policy = situation::defaults(situation::minted(situation::CURRENT, situation::NOW));
+        Policy { ttl: 7 * day, remind_after, ..policy }.reminders()
+    };
+    assert_eq!(reminders(None), [day, 3 * day, 5 * day]);
+    assert_eq!(reminders(Some(vec![2 * day, day])), [day, 2 * day]);
+    assert_eq!(reminders(Some(vec![])), []);
 }
 
 #[test]

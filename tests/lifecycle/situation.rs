@@ -255,7 +255,7 @@ pub fn defaults(mint: Minted) -> Policy {
         hold: None,
         ttl: TTL,
         max_renewals: MAX_RENEWALS,
-        remind_after: Vec::new(),
+        remind_after: None,
         mint,
         free_licenses: vec![LICENSE, OTHER_LICENSE],
         is_last_admin: false,

@@ -39,8 +39,9 @@ pub struct Policy {
     /// How long an invitation lives.
     pub ttl: Duration,
     pub max_renewals: u32,
-    /// When to remind, counted from the minting of the link; empty: at 1/7, 3/7 and 5/7 of the lifetime.
-    pub remind_after: Vec<Duration>,
+    /// When to remind, counted from the minting of the link. `None`: at 1/7, 3/7 and 5/7 of the lifetime; none
+    /// listed: never.
+    pub remind_after: Option<Vec<Duration>>,
     /// The next generation, should one be needed; drawn by the caller, since the transition draws nothing.
     pub mint: Minted,
     /// The licenses of which a seat can be had now; floating ones always.
@@ -104,12 +105,13 @@ impl Policy {
 
     /// The spans after minting at which to remind.
     pub fn reminders(&self) -> Vec<Duration> {
-        if self.remind_after.is_empty() {
-            [1, 3, 5].into_iter().map(|sevenths| self.ttl * sevenths / 7).collect()
-        } else {
-            let mut spans = self.remind_after.clone();
-            spans.sort_unstable();
-            spans
+        match &self.remind_after {
+            None => [1, 3, 5].into_iter().map(|sevenths| self.ttl * sevenths / 7).collect(),
+            Some(spans) => {
+                let mut spans = spans.clone();
+                spans.sort_unstable();
+                spans
+            }
         }
     }
 }

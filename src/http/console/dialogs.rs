@@ -10,8 +10,8 @@ use super::gate::{Away, Desk, answer, sentence};
 use crate::directory::Error;
 use crate::directory::assignments::Wishes;
 use crate::directory::invitations::Action;
+use crate::directory::kind::Kind;
 use crate::directory::record::UserRecord;
-use crate::directory::resources::Kind;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
 use crate::domain::roles::Role;
@@ -100,11 +100,11 @@ impl Person {
     }
 
     async fn choices(&self, kind: Kind, chosen: impl Fn(ResourceId) -> bool) -> Result<Vec<Choice>, Away> {
-        let resources = self.desk.service.directory.resources(&self.desk.context, kind).await;
+        let resources = self.desk.service.directory.resources_by_name(&self.desk.context, kind).await;
         let resources = resources.map_err(|error| self.desk.failed(&error))?;
         let choice =
             |id: ResourceId, text| Choice { value: id.to_string(), text, hint: String::new(), chosen: chosen(id) };
-        Ok(resources.into_iter().map(|resource| choice(resource.id, resource.name)).collect())
+        Ok(resources.into_iter().map(|resource| choice(resource.id, resource.name().to_owned())).collect())
     }
 }
 

@@ -251,7 +251,9 @@ fn what_happened(event: &AuditEvent) -> String {
     {
         words += &format!(": {before} → {after}");
     } else if !event.attributes.is_empty() {
-        words += &format!(": {}", event.attributes.join(", "));
+        // Names of extensions are long, and their attributes tell enough.
+        let short = event.attributes.iter().map(|name| name.rsplit(':').next().unwrap_or(name));
+        words += &format!(": {}", short.collect::<Vec<_>>().join(", "));
     }
     words
 }

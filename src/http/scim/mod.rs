@@ -2,8 +2,8 @@
 //! or method, is a SCIM message.
 
 mod reply;
+mod resources;
 mod route;
-mod users;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use reply::Failure;
 pub use reply::error;
-use route::{Discovery, Endpoint, Route};
+use route::{Discovery, Route};
 
 use super::service::{Asked, Service};
 use crate::directory::Door;
 use crate::scim::discovery;
 use crate::scim::list::ListResponse;
-use crate::scim::{SchemaTable, ScimError};
+use crate::scim::{SchemaTable, ScimError, Tolerance};
 
 /// Bodies are bounded before they get here, by the guard.
 const WHATEVER_THE_GUARD_LETS_THROUGH: usize = usize::MAX;
@@ -47,19 +47,21 @@ async fn answer(service: &Service, asked: &Asked, request: Request) -> Result<Re
             let base = format!("{}/scim/v2", service.directory.settings().public_url);
             discover(table, &what, service, &base)
         }
-        Route::Resource { endpoint, action } => {
+        Route::Resource { kind, action } => {
             let caller = service.caller(asked, Door::Scim).await?;
+            if route::is_sloppy(request.uri().path()) {
+                let (context, _) = service.directory.open(&caller, &[]).await?;
+                if !service.directory.profile_of(&context)?.tolerates(Tolerance::SloppyUrls) {
+                    return Err(route::unknown(request.uri().path()));
+                }
+            }
             let (parts, body) = request.into_parts();
             let body = match parts.method {
                 Method::POST | Method::PUT | Method::PATCH => Some(json_body(&parts.headers, body).await?),
                 _ => None,
             };
-            match endpoint {
-                Endpoint::Users => {
-                    let call = users::Call { service, caller: &caller, headers: &parts.headers, query: &query };
-                    call.answer(action, body).await
-                }
-            }
+            let call = resources::Call { service, caller: &caller, kind, headers: &parts.headers, query: &query };
+            call.answer(action, body).await
         }
     }
 }

@@ -83,7 +83,8 @@ impl From<Error> for Failure {
             }
             Error::NotFound(detail) => ScimError::plain(404, detail).into(),
             Error::Taken { attribute } => {
-                ScimError::of(ScimType::Uniqueness, format!("{attribute}: another user has this value already")).into()
+                ScimError::of(ScimType::Uniqueness, format!("{attribute}: another resource has this value already"))
+                    .into()
             }
             Error::PreconditionFailed { current } => {
                 let detail = format!("the resource is at version {current}; read it again and repeat the change");

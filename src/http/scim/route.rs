@@ -3,12 +3,13 @@
 use axum::http::Method;
 
 use super::reply::Failure;
+use crate::directory::Kind;
 use crate::scim::{SchemaTable, ScimError};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     Discovery(Discovery),
-    Resource { endpoint: Endpoint, action: Action },
+    Resource { kind: Kind, action: Action },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +19,6 @@ pub enum Discovery {
     Schema(String),
     ResourceTypes,
     ResourceType(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    Users,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,20 +52,16 @@ impl Route {
             ["Schemas", urn] => only_get(Discovery::Schema((*urn).to_owned())),
             ["ResourceTypes"] => only_get(Discovery::ResourceTypes),
             ["ResourceTypes", name] => only_get(Discovery::ResourceType((*name).to_owned())),
+            // RFC 7644 §3.11, §3.4.3 and §3.7: known, and not offered.
+            ["Me", ..] => Err(not_offered("/Me; address the user by id")),
+            [".search"] => Err(not_offered("queries over all resource types; search each of them")),
+            ["Bulk"] => Err(not_offered("bulk requests; send each operation by itself")),
             [endpoint, rest @ ..] => {
-                let endpoint = Endpoint::named(table, endpoint).ok_or_else(|| unknown(path))?;
-                Ok(Route::Resource { endpoint, action: Action::parse(method, rest).ok_or_else(|| unknown(path))?? })
+                let kind = table.resource_type_at(endpoint).and_then(|found| Kind::named(&found.name));
+                let kind = kind.ok_or_else(|| unknown(path))?;
+                Ok(Route::Resource { kind, action: Action::parse(method, rest).ok_or_else(|| unknown(path))?? })
             }
             [] => Err(unknown(path)),
-        }
-    }
-}
-
-impl Endpoint {
-    fn named(table: &SchemaTable, endpoint: &str) -> Option<Self> {
-        match table.resource_type_at(endpoint)?.name.as_str() {
-            "User" => Some(Endpoint::Users),
-            _ => None,
         }
     }
 }
@@ -103,6 +95,15 @@ impl Action {
     }
 }
 
+fn not_offered(what: &str) -> Failure {
+    ScimError::plain(501, format!("this service does not offer {what}")).into()
+}
+
+/// Whether the path has a doubled or trailing slash (tolerance `sloppy-urls`).
+pub fn is_sloppy(path: &str) -> bool {
+    path.contains("//") || path.trim_end_matches('/') != path
+}
+
 /// The decoded segments behind `/scim/v2`.
 fn segments(path: &str) -> Result<Vec<String>, Failure> {
     path.split('/')
@@ -117,7 +118,7 @@ fn segments(path: &str) -> Result<Vec<String>, Failure> {
         .collect()
 }
 
-fn unknown(path: &str) -> Failure {
+pub fn unknown(path: &str) -> Failure {
     ScimError::plain(404, format!("there is nothing at {path}; the endpoints are listed at /scim/v2/ResourceTypes"))
         .into()
 }

@@ -1,0 +1,245 @@
+//! What a reply carries that no document holds, since it changes without the document being written: the groups of a
+//! user, the members of a group, the seats of a license that are taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::error::Error;
+use super::kind::Kind;
+use super::memberships::{MemberKind, Members};
+use super::request::Context;
+use super::resources::Resource;
+use super::{Directory, keys};
+use crate::domain::ids::ResourceId;
+use crate::scim::{ScimError, ScimType};
+use crate::store::{Bounds, Document, DocumentKey, Page, Space};
+
+/// The members of one reply, over all of its groups: some 30 MB.
+const MAX_MEMBERS: usize = 250_000;
+/// So many members of a group are read with those of other groups.
+const FIRST_MEMBERS: usize = 1_000;
+
+impl Kind {
+    /// The attribute of this kind that stands beside the document.
+    pub const fn beside(self) -> Option<&'static str> {
+        match self {
+            Kind::User => Some("groups"),
+            Kind::Group => Some("members"),
+            Kind::License => Some("seatsUsed"),
+            Kind::Organization | Kind::Project => None,
+        }
+    }
+}
+
+impl Directory {
+    /// The value of [`Kind::beside`] for each of these documents, as JSON text; `None` where there is none.
+    ///
+    /// # Errors
+    /// `tooMany` when one reply would carry too many members.
+    pub async fn beside(
+        &self,
+        space: &Space,
+        kind: Kind,
+        documents: &[(ResourceId, Document)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        match kind {
+            Kind::User => self.groups_beside(space, documents).await,
+            Kind::Group => self.members_beside(space, documents).await,
+            Kind::License => self.seats_beside(space, documents).await,
+            Kind::Organization | Kind::Project => Ok(vec![None; documents.len()]),
+        }
+    }
+
+    /// The `groups` of one user who is in some, as JSON text.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn groups_of_user(&self, context: &Context, user: ResourceId) -> Result<Option<String>, Error> {
+        let direct = self.groups_of_each(&context.space, &[user]).await?.pop().unwrap_or_default();
+        let known = self.groups_above(&context.space, direct.iter().copied().collect()).await?;
+        Ok(self.groups_value(&direct, &known))
+    }
+
+    /// Whether a group has more members than `many`.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn has_more_members(&self, context: &Context, group: ResourceId, many: usize) -> Result<bool, Error> {
+        let first = Page { after: None, offset: many, limit: 1, reverse: false };
+        Ok(!self.store.range(&context.space, &keys::members(group), &Bounds::All, &first).await?.is_empty())
+    }
+
+    async fn members_beside(
+        &self,
+        space: &Space,
+        documents: &[(ResourceId, Document)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let first =
+            documents.iter().map(|(id, _)| (keys::members(*id), Bounds::All, FIRST_MEMBERS)).collect::<Vec<_>>();
+        let first = self.ranges(space, first).await?;
+        let mut total = 0;
+        let mut values = Vec::with_capacity(documents.len());
+        for ((id, _), entries) in documents.iter().zip(first) {
+            let members = if entries.len() == FIRST_MEMBERS {
+                self.members_within(space, *id, None).await?
+            } else {
+                entries.iter().filter_map(super::memberships::member).collect()
+            };
+            total += members.len();
+            if total > MAX_MEMBERS {
+                let detail = "these groups have too many members for one reply; ask for fewer groups at once, or add \
+                              excludedAttributes=members";
+                return Err(ScimError::of(ScimType::TooMany, detail).into());
+            }
+            values.push((!members.is_empty()).then(|| self.members_value(&members)));
+        }
+        Ok(values)
+    }
+
+    /// `members` as a reply has it. Names are left out: they would cost a document each.
+    pub(super) fn members_value(&self, members: &Members) -> String {
+        let mut out = String::with_capacity(members.len() * 160);
+        let list = members.iter().map(|(id, kind)| {
+            let kind = kind.kind();
+            let location = serde_json::Value::from(self.location(kind.endpoint(), *id));
+            (id, location, kind.resource_type())
+        });
+        for (id, location, kind) in list {
+            out.push(if out.is_empty() { '[' } else { ',' });
+            write!(out, r#"{{"value":"{id}","$ref":{location},"type":"{kind}"}}"#).expect("writing to memory");
+        }
+        out.push(']');
+        out
+    }
+
+    async fn seats_beside(
+        &self,
+        space: &Space,
+        documents: &[(ResourceId, Document)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let names: Vec<String> = documents.iter().map(|(id, _)| keys::seats(*id)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let used = self.store.counters(space, &names).await?;
+        let counted = |(id, document): &(ResourceId, Document), used: i64| {
+            let terms = Resource::decode(Kind::License, *id, document)?.terms();
+            let counted = terms.is_some_and(|terms| terms.kind == crate::domain::roles::LicenseKind::PerUser);
+            Ok(counted.then(|| used.max(0).to_string()))
+        };
+        documents.iter().zip(used).map(|(document, used)| counted(document, used)).collect()
+    }
+
+    /// `groups`, direct and indirect. No trip when nobody of them is in a group.
+    async fn groups_beside(
+        &self,
+        space: &Space,
+        documents: &[(ResourceId, Document)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let users: Vec<ResourceId> =
+            documents.iter().filter(|(_, document)| document.memberships > 0).map(|(id, _)| *id).collect();
+        if users.is_empty() {
+            return Ok(vec![None; documents.len()]);
+        }
+        let direct = self.groups_of_each(space, &users).await?;
+        let known = self.groups_above(space, direct.iter().flatten().copied().collect()).await?;
+        let values: BTreeMap<ResourceId, String> = users
+            .into_iter()
+            .zip(direct)
+            .filter_map(|(user, direct)| Some((user, self.groups_value(&direct, &known)?)))
+            .collect();
+        Ok(documents.iter().map(|(id, _)| values.get(id).cloned()).collect())
+    }
+
+    fn groups_value(&self, direct: &[ResourceId], known: &BTreeMap<ResourceId, Above>) -> Option<String> {
+        let direct: BTreeSet<ResourceId> = direct.iter().copied().filter(|id| known.contains_key(id)).collect();
+        let mut seen = direct.clone();
+        let mut level: Vec<ResourceId> = direct.iter().copied().collect();
+        while let Some(id) = level.pop() {
+            let above = known.get(&id).into_iter().flat_map(|group| &group.groups);
+            level.extend(above.copied().filter(|id| known.contains_key(id) && seen.insert(*id)));
+        }
+        if seen.is_empty() {
+            return None;
+        }
+        let groups: Vec<serde_json::Value> = direct
+            .iter()
+            .chain(seen.difference(&direct))
+            .map(|id| {
+                serde_json::json!({
+                    "value": id.to_string(),
+                    "$ref": self.location(Kind::Group.endpoint(), *id),
+                    "display": known[id].name,
+                    "type": if direct.contains(id) { "direct" } else { "indirect" },
+                })
+            })
+            .collect();
+        Some(serde_json::Value::from(groups).to_string())
+    }
+
+    /// These groups and all that hold them, one trip for each level of nesting.
+    async fn groups_above(
+        &self,
+        space: &Space,
+        mut level: BTreeSet<ResourceId>,
+    ) -> Result<BTreeMap<ResourceId, Above>, Error> {
+        let mut known: BTreeMap<ResourceId, Above> = BTreeMap::new();
+        while !level.is_empty() {
+            let ids: Vec<ResourceId> = std::mem::take(&mut level).into_iter().collect();
+            let wanted: Vec<DocumentKey> = ids.iter().map(|id| Kind::Group.key(id)).collect();
+            let documents = self.store.get(space, &wanted).await?;
+            let mut nested = Vec::new();
+            for (id, document) in ids.iter().zip(documents) {
+                let Some(document) = document else { continue };
+                let name = Resource::decode(Kind::Group, *id, &document)?.name().to_owned();
+                if document.memberships > 0 {
+                    nested.push(*id);
+                }
+                known.insert(*id, Above { name, groups: Vec::new() });
+            }
+            let above = match nested.is_empty() {
+                true => Vec::new(),
+                false => self.groups_of_each(space, &nested).await?,
+            };
+            for (id, groups) in nested.into_iter().zip(above) {
+                level.extend(groups.iter().copied().filter(|group| !known.contains_key(group)));
+                if let Some(group) = known.get_mut(&id) {
+                    group.groups = groups;
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    /// The users in a group and in the groups within it, up to `bound` and one more.
+    pub(super) async fn users_within(
+        &self,
+        space: &Space,
+        group: ResourceId,
+        bound: usize,
+    ) -> Result<BTreeSet<ResourceId>, Error> {
+        let mut users = BTreeSet::new();
+        let mut seen = BTreeSet::from([group]);
+        let mut left = vec![group];
+        while let Some(group) = left.pop() {
+            for (id, kind) in self.members_within(space, group, None).await? {
+                match kind {
+                    MemberKind::User => drop(users.insert(id)),
+                    MemberKind::Group => left.extend(Some(id).filter(|id| seen.insert(*id))),
+                }
+            }
+            if users.len() > bound {
+                break;
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// A group as its members see it.
+struct Above {
+    name: String,
+    /// The groups that hold it directly.
+    groups: Vec<ResourceId>,
+}

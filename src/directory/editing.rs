@@ -1,0 +1,294 @@
+//! What clients do to groups, organizations, projects and licenses: SCIM create, replace, patch and delete, in one way
+//! for all of them.
+
+use serde_json::{Map, Value};
+
+use super::audit::AuditEvent;
+use super::error::Error;
+use super::kind::Kind;
+use super::memberships::{SLICE, bump};
+use super::provision::IfMatch;
+use super::request::{Context, Request};
+use super::resources::Resource;
+use super::tasks::Task;
+use super::{Directory, entropy};
+use crate::domain::ids::ResourceId;
+use crate::scim::resource::{self, Purpose};
+use crate::scim::{MemberChange, patch};
+use crate::store::{Batch, Check, Document, StoreError, Write};
+
+/// A resource after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edited {
+    pub context: Context,
+    /// As the request made it; the store may know a newer version, since members come and go beside the document.
+    pub resource: Resource,
+}
+
+/// One change on its way.
+struct Edit<'a> {
+    what: &'static str,
+    before: Resource,
+    after: Resource,
+    members: Vec<MemberChange>,
+    if_match: &'a IfMatch,
+    /// Attributes that the request named.
+    named: Vec<String>,
+}
+
+impl Directory {
+    /// SCIM POST.
+    ///
+    /// # Errors
+    /// [`crate::scim::ScimError`] for a bad body, [`Error::Taken`] for a name that another has.
+    pub async fn create_resource(&self, request: &Request, kind: Kind, body: Value) -> Result<Edited, Error> {
+        let (context, _) = self.open(request, &[]).await?;
+        context.require(kind.scope())?;
+        let profile = self.profile_of(&context)?;
+        let resource_type = self.resource_type(kind);
+        let received = resource::read(&self.schemas, resource_type, &profile, body, Purpose::Create)?;
+        let edited = retrying!(self, {
+            let (context, _) = self.open(request, &[]).await?;
+            context.require(kind.scope())?;
+            let id = entropy::resource_id(context.now);
+            let before = Resource::unborn(kind, id, Map::new(), context.now);
+            let edit = Edit {
+                what: "created",
+                after: with_attributes(&before, received.attributes.clone()),
+                before,
+                members: received.members.clone(),
+                if_match: &IfMatch::Any,
+                named: received.named.iter().cloned().collect(),
+            };
+            self.edit(context, edit).await
+        });
+        self.follow_up(request, edited?).await
+    }
+
+    /// SCIM PUT.
+    ///
+    /// # Errors
+    /// As [`Directory::create_resource`]; [`Error::NotFound`] and [`Error::PreconditionFailed`].
+    pub async fn replace_resource(
+        &self,
+        request: &Request,
+        kind: Kind,
+        id: &str,
+        if_match: &IfMatch,
+        body: Value,
+    ) -> Result<Edited, Error> {
+        let (context, _) = self.open(request, &[]).await?;
+        context.require(kind.scope())?;
+        let profile = self.profile_of(&context)?;
+        let received = resource::read(&self.schemas, self.resource_type(kind), &profile, body, Purpose::Replace)?;
+        let mut settled = None;
+        let edited = retrying!(self, {
+            let Some((context, before)) = self.load_settled(request, kind, id, if_match, &mut settled).await? else {
+                return Ok(None);
+            };
+            let mut attributes = received.attributes.clone();
+            // A client that leaves out its own id of the resource does not mean to forget it (Okta, JumpCloud).
+            if let Some(external_id) = before.attributes.get("externalId")
+                && !received.named.contains("externalId")
+            {
+                attributes.insert("externalId".to_owned(), external_id.clone());
+            }
+            let edit = Edit {
+                what: "replaced",
+                after: with_attributes(&before, attributes),
+                before,
+                members: received.members.clone(),
+                if_match,
+                named: received.named.iter().cloned().collect(),
+            };
+            self.edit(context, edit).await
+        });
+        self.follow_up(request, edited?).await
+    }
+
+    /// SCIM PATCH.
+    ///
+    /// # Errors
+    /// As [`Directory::replace_resource`].
+    pub async fn patch_resource(
+        &self,
+        request: &Request,
+        kind: Kind,
+        id: &str,
+        if_match: &IfMatch,
+        body: Value,
+    ) -> Result<Edited, Error> {
+        let mut settled = None;
+        let edited = retrying!(self, {
+            let Some((context, before)) = self.load_settled(request, kind, id, if_match, &mut settled).await? else {
+                return Ok(None);
+            };
+            let profile = self.profile_of(&context)?;
+            let resource_type = self.resource_type(kind);
+            let patched = patch::apply(&self.schemas, resource_type, &profile, &before.attributes, body.clone())?;
+            let edit = Edit {
+                what: "patched",
+                after: with_attributes(&before, patched.attributes),
+                before,
+                members: patched.members,
+                if_match,
+                named: patched.named.into_iter().collect(),
+            };
+            self.edit(context, edit).await
+        });
+        self.follow_up(request, edited?).await
+    }
+
+    /// SCIM DELETE. Whatever refers to the resource is taken away at once where it is little, else soon.
+    ///
+    /// # Errors
+    /// As [`Directory::replace_resource`].
+    pub async fn delete_resource(
+        &self,
+        request: &Request,
+        kind: Kind,
+        id: &str,
+        if_match: &IfMatch,
+    ) -> Result<(), Error> {
+        let task = retrying!(self, {
+            let (context, before) = self.load_resource(request, kind, id).await?;
+            if_match.check(before.revision)?;
+            let now = context.now;
+            let mut batch = context.batch(entropy::commit_id(now));
+            let key = kind.key(before.id);
+            batch.checks.push(Check::Revision { key: key.clone(), revision: before.revision });
+            before.keys.plan_move(&super::record::Keys::default(), before.id, &mut batch);
+            batch.writes.push(Write::Delete { key });
+            let task = Task::departed(kind, before.id, now);
+            task.plan(now, self.settings.deadline, &mut batch);
+            batch.writes.push(audit(&context, "deleted", &before, Vec::new()));
+            Ok(self.committed(&context.space, &batch).await?.then_some(task.id))
+        });
+        if let Err(error) = self.carry_out(&request.account, task?).await {
+            tracing::info!(%error, %kind, id, "what referred to the deleted resource goes in the background");
+        }
+        Ok(())
+    }
+
+    /// A changed resource as stored now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it was deleted meanwhile.
+    pub async fn reread(&self, edited: Edited) -> Result<(Context, Document), Error> {
+        let Edited { context, resource } = edited;
+        let unknown = || Error::NotFound(format!("there is no {} {}", resource.kind, resource.id));
+        let found = self.store.get(&context.space, &[resource.kind.key(resource.id)]).await?.pop().flatten();
+        Ok((context, found.ok_or_else(unknown)?))
+    }
+
+    async fn load_resource(&self, request: &Request, kind: Kind, id: &str) -> Result<(Context, Resource), Error> {
+        let unknown = || Error::NotFound(format!("there is no {kind} {id}"));
+        let parsed: ResourceId = id.parse().map_err(|_| unknown())?;
+        let (context, documents) = self.open(request, &[kind.key(parsed)]).await?;
+        context.require(kind.scope())?;
+        let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
+        Ok((context, Resource::decode(kind, parsed, &document)?))
+    }
+
+    /// The resource to change, with no earlier change of its members under way; `None` when one had to be finished
+    /// first, so that it must be loaded again. `settled` remembers which.
+    async fn load_settled(
+        &self,
+        request: &Request,
+        kind: Kind,
+        id: &str,
+        if_match: &IfMatch,
+        settled: &mut Option<ResourceId>,
+    ) -> Result<Option<(Context, Resource)>, Error> {
+        let (context, before) = self.load_resource(request, kind, id).await?;
+        if_match.check(before.revision)?;
+        match before.pending.filter(|task| Some(*task) != *settled) {
+            None => Ok(Some((context, before))),
+            Some(task) => {
+                self.carry_out(&request.account, task).await?;
+                *settled = Some(task);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Commits an edit; `None` when somebody else came between. What changes nothing is not written.
+    async fn edit(&self, context: Context, edit: Edit<'_>) -> Result<Option<Edited>, Error> {
+        let Edit { what, before, mut after, members, if_match, named } = edit;
+        after.check()?;
+        let (id, now) = (before.id, context.now);
+        let difference = self.difference(&context, id, before.revision > 0, &members).await?;
+        let rewritten = before.revision == 0 || after.attributes != before.attributes;
+        if !rewritten && difference.is_empty() {
+            return Ok(Some(Edited { context, resource: before }));
+        }
+        let mut batch = context.batch(entropy::commit_id(now));
+        let large = difference.len() > SLICE;
+        if large {
+            let task = self.prepare_members(&context, id, &difference).await?;
+            after.pending = Some(task.id);
+            task.plan(now, self.settings.deadline, &mut batch);
+        }
+        if rewritten || large {
+            after.plan(&before, self.resource_type(before.kind), now, &mut batch);
+        } else {
+            plan_in_place(&before, if_match, &context, &mut batch);
+        }
+        if !large {
+            difference.plan(id, &mut batch);
+        }
+        batch.writes.push(audit(&context, what, &after, named));
+        match self.store.commit(&context.space, &batch).await {
+            Ok(_) => Ok(Some(Edited { context, resource: after })),
+            Err(StoreError::Conflict(violation)) => match violation.check {
+                Check::Free { .. } => Err(Error::Taken { attribute: "displayName" }),
+                _ => Ok(None),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Carries out what was too large for the commit.
+    async fn follow_up(&self, request: &Request, edited: Edited) -> Result<Edited, Error> {
+        if let Some(task) = edited.resource.pending {
+            self.carry_out(&request.account, task).await?;
+        }
+        Ok(edited)
+    }
+}
+
+/// Members come and go beside the document, so that only a precondition makes writers wait for each other.
+fn plan_in_place(before: &Resource, if_match: &IfMatch, context: &Context, batch: &mut Batch) {
+    let key = before.kind.key(before.id);
+    batch.checks.push(match if_match {
+        IfMatch::Any => Check::Exists { key },
+        IfMatch::Versions(_) => Check::Revision { key, revision: before.revision },
+    });
+    batch.writes.push(bump(before.id, context.now));
+}
+
+fn with_attributes(before: &Resource, attributes: Map<String, Value>) -> Resource {
+    let mut after = before.clone();
+    after.attributes = attributes;
+    if after.kind == Kind::License {
+        after.attributes.entry("kind").or_insert_with(|| "per-user".into());
+    }
+    after
+}
+
+fn audit(context: &Context, what: &str, resource: &Resource, attributes: Vec<String>) -> Write {
+    let event = AuditEvent {
+        at: context.now,
+        actor: context.actor.clone(),
+        event: format!("{}.{what}", resource.kind),
+        user: None,
+        resource: Some(resource.id),
+        revision: Some(resource.revision),
+        before: None,
+        after: None,
+        attributes,
+        alerts: Vec::new(),
+        refused: None,
+    };
+    Write::EventAppend { body: serde_json::to_vec(&event).expect("an event has only string keys").into() }
+}

@@ -1,0 +1,29 @@
+//! What a user, an identity provider and an invited person see of the running daemon, on both stores.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/daemon/mod.rs"]
+mod daemon;
+#[path = "../support/redis_server.rs"]
+#[expect(dead_code, reason = "what only the tests of the store need")]
+mod redis_server;
+
+mod discovery;
+mod first_start;
+mod lists;
+mod users;
+
+use daemon::client::Reply;
+use serde_json::json;
+
+/// An error as RFC 7644 §3.12 wants it.
+#[track_caller]
+fn scim_error(reply: &Reply, status: u16, scim_type: Option<&str>) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    assert_eq!(reply.header("content-type"), "application/scim+json", "{}", reply.text());
+    let body = reply.json();
+    assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
+    assert_eq!(body["status"], status.to_string(), "a string");
+    assert_eq!(body["scimType"].as_str(), scim_type, "{}", reply.text());
+    assert!(!body["detail"].as_str().unwrap_or_default().is_empty(), "{}", reply.text());
+}
