@@ -95,6 +95,33 @@ pub struct UserDetail {
     pub events: Vec<AuditEvent>,
 }
 
+/// A word of a search, folded. `wide-light` is looked for as it stands (it may begin an address or an id) and by its
+/// parts, since names are indexed by theirs.
+struct Word {
+    whole: String,
+    parts: Vec<String>,
+}
+
+impl Word {
+    fn of(typed: &str) -> Self {
+        let whole = fold(typed);
+        let parts: Vec<String> =
+            whole.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        Word { parts: if parts.len() > 1 { parts } else { Vec::new() }, whole }
+    }
+
+    /// What begins an index entry of everybody whom this word fits.
+    fn prefixes(&self) -> impl Iterator<Item = &str> {
+        let longest = self.parts.iter().max_by_key(|part| part.len());
+        [Some(&self.whole), longest].into_iter().flatten().map(String::as_str)
+    }
+
+    fn is_in(&self, record: &UserRecord) -> bool {
+        let by_parts = !self.parts.is_empty() && self.parts.iter().all(|part| record.has_word(part));
+        by_parts || record.has_word(&self.whole)
+    }
+}
+
 /// Candidates that a search may load: some hundred kilobytes, well within a request's deadline.
 const MAX_CANDIDATES: usize = 2_000;
 /// Events that are looked through for those of one user.
@@ -147,15 +174,20 @@ impl Directory {
 
     /// The longest word picks the candidates, the others and the status are looked for in them.
     async fn search_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
-        let words: Vec<String> = listing.words.iter().map(|word| fold(word)).collect();
-        let longest = words.iter().max_by_key(|word| word.len()).cloned().unwrap_or_default();
-        let index = Index::new(keys::USERS_BY_WORD);
-        let page = Page::first(MAX_CANDIDATES + 1);
-        let entries = self.store.range(&context.space, &index, &Bounds::Prefix(longest), &page).await?;
-        let cut_short = entries.len() > MAX_CANDIDATES;
-        let ids: BTreeSet<String> = entries.into_iter().take(MAX_CANDIDATES).map(|entry| entry.id).collect();
+        let words: Vec<Word> = listing.words.iter().map(|word| Word::of(word)).collect();
+        let mut ids = BTreeSet::new();
+        let mut cut_short = false;
+        if let Some(longest) = words.iter().max_by_key(|word| word.whole.len()) {
+            for prefix in longest.prefixes() {
+                let index = Index::new(keys::USERS_BY_WORD);
+                let (bounds, page) = (Bounds::Prefix(prefix.to_owned()), Page::first(MAX_CANDIDATES + 1));
+                let entries = self.store.range(&context.space, &index, &bounds, &page).await?;
+                cut_short |= entries.len() > MAX_CANDIDATES;
+                ids.extend(entries.into_iter().take(MAX_CANDIDATES).map(|entry| entry.id));
+            }
+        }
         let mut found = self.records(context, ids).await?;
-        found.retain(|record| words.iter().all(|word| record.has_word(word)));
+        found.retain(|record| words.iter().all(|word| word.is_in(record)));
         let mut counts = Counts::default();
         for status in found.iter().filter_map(|record| record.user.status()) {
             *counts.at(status) += 1;
