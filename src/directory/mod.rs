@@ -150,10 +150,12 @@ impl Directory {
         }
     }
 
-    /// Commits, and tells the worker when that made a letter due.
+    /// Commits, and tells the worker when that made something due now.
     async fn commit(&self, space: &Space, batch: &Batch) -> Result<(), StoreError> {
         match self.store.commit(space, batch).await? {
-            Committed::Applied | Committed::Repeated => self.nudge.after(space, batch),
+            Committed::Applied | Committed::Repeated => {
+                self.nudge.after(space, batch, self.store.now());
+            }
         }
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::keys;
 use crate::domain::ids::AccountId;
+use crate::domain::time::Timestamp;
 use crate::store::{Batch, Space, Write};
 
 /// The accounts in which commits of this replica made something due since the last [`Nudge::take`].
@@ -19,10 +19,9 @@ pub struct Nudge {
 
 impl Nudge {
     /// After the commit of `batch`: before it, the worker would find nothing yet.
-    pub(super) fn after(&self, space: &Space, batch: &Batch) {
+    pub(super) fn after(&self, space: &Space, batch: &Batch, now: Timestamp) {
         let Space::Account(account) = space else { return };
-        let sets_letter = |write: &Write| matches!(write, Write::TimerSet { owner, .. } if owner.kind == keys::OUTBOX);
-        if batch.writes.iter().any(sets_letter) {
+        if batch.writes.iter().any(|write| matches!(write, Write::TimerSet { due, .. } if *due <= now)) {
             self.accounts.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone());
             self.woken.notify_one();
         }

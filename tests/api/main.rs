@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/daemon/mod.rs"]
-#[expect(dead_code, reason = "what only the tests of faults need")]
+#[expect(dead_code, reason = "what only the tests of faults and groups need")]
 mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]

@@ -85,7 +85,7 @@ impl House {
     }
 
     async fn create(&self, address: &str) -> String {
-        let record = self.directory().create_user(&self.client, user(address)).await.unwrap();
+        let (_, record) = self.directory().create_user(&self.client, user(address)).await.unwrap();
         self.look().await;
         record.user.id.to_string()
     }

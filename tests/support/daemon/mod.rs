@@ -371,7 +371,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    #[expect(clippy::print_stdout, reason = "the test runner shows it with the test that failed")]
+    #[expect(clippy::print_stdout, reason = "the log of a failed test")]
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Either may fail only because it has ended already.
