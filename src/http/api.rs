@@ -50,6 +50,8 @@ async fn access(
     };
     if let Some(etag) = etag {
         response.headers_mut().insert(header::ETAG, etag);
+        // An application may keep the answer, and asks at every use whether it still holds.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
 }

@@ -108,8 +108,51 @@ fn a_crash_in_the_middle_of_a_large_change_is_finished_after_the_restart(
     eventually(|| (some(&daemon) == 3_000).then_some(()));
     assert_eq!(members(&daemon, &half), ids);
 
+    if store == Store::Redis {
+        eventually(|| daemon.redis().ask("KEYS *doc:membership*").starts_with("*0").then_some(()));
+    }
+
     // The next change of the group finds nothing in its way.
     let one: Value = patch(json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", ids[0]) }]));
     assert_eq!(daemon.patch(&path, &one).status, 204);
     assert_eq!(members(&daemon, &half), ids[1..]);
+}
+
+/// Not a proof but a figure, for the machine it runs on: `cargo test --release --test groups -- --ignored --nocapture`.
+#[rstest]
+#[ignore = "a measurement"]
+fn what_one_member_costs_in_a_small_and_in_a_large_group(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    const LARGE: usize = 10_000;
+    const ROUNDS: usize = 300;
+    let daemon = Daemon::start(store, &PATIENT);
+    let ids = crowd(&daemon, LARGE + 1);
+    let (newcomer, others) = ids.split_last().unwrap();
+    let small = create_group(&daemon, "Small", &refs(&others[..10]));
+    let large = create_group(&daemon, "Large", &refs(others));
+    let add = patch(json!([{ "op": "add", "path": "members", "value": list(&[newcomer]) }]));
+    let remove = patch(json!([{ "op": "remove", "path": format!("members[value eq \"{newcomer}\"]") }]));
+    let mut times: [Vec<u128>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        for (group, times) in [&small, &large].into_iter().zip(&mut times) {
+            let path = format!("/Groups/{group}?excludedAttributes=members");
+            for body in [&add, &remove] {
+                times.push(timed(|| assert_eq!(daemon.patch(&path, body).status, 200)));
+            }
+        }
+    }
+    let [small, large] = times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!(
+        "{store:?}: one member of 10: {small} us, of {LARGE}: {large} us, {:.2} times as much",
+        large as f64 / small as f64
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn timed(what: impl FnOnce()) -> u128 {
+    let begun = std::time::Instant::now();
+    what();
+    begun.elapsed().as_micros()
 }

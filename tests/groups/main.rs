@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/daemon/mod.rs"]
-#[expect(dead_code, reason = "what only the other suites need")]
+#[allow(dead_code, reason = "each suite uses a part of it")]
+#[expect(clippy::allow_attributes, reason = "whether anything is left unused depends on the suite")]
 mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]

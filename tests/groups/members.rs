@@ -93,7 +93,7 @@ fn a_put_without_members_leaves_them_and_with_an_empty_list_clears_them(
 }
 
 #[rstest]
-fn parallel_adds_lose_nobody_and_none_of_them_waits(#[values(Store::Embedded, Store::Redis)] store: Store) {
+fn parallel_adds_and_removes_lose_nobody(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let daemon = Daemon::start(store, &[SILENT]);
     let ids = people(&daemon, 32);
     let id = create_group(&daemon, "Staff", &[]);
