@@ -18,6 +18,7 @@ const pictures = option("--pictures", null);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const USHERD = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
+const PLAIN = Symbol("no scripts");
 const MAX_PAGE = 60_000;
 const WALKS = [
   { name: "wide-light", width: 1280, scheme: "light", script: true },
@@ -87,6 +88,8 @@ async function visit(walk, session) {
     viewport: { width: walk.width, height: 800 }, colorScheme: walk.scheme, javaScriptEnabled: walk.script,
     storageState: session, bypassCSP: false,
   });
+  context[PLAIN] = !walk.script;
+  context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const wrong = [];
   page.on("console", (message) => { if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) wrong.push(message.text()); });
@@ -103,8 +106,11 @@ async function visit(walk, session) {
 /** Nothing that axe finds, and no sideways scrolling of the page. */
 async function check(page, where) {
   tally.pages += 1;
-  // axe runs in a world that the policy of the page does not bind, also with scripts off in the page itself.
+  // axe runs in a world that the policy of the page does not bind. A page that was loaded with scripts off stays as it
+  // is when they are let on for axe, whose timers would not fire otherwise.
   const client = await page.context().newCDPSession(page);
+  const plain = page.context()[PLAIN];
+  if (plain) await client.send("Emulation.setScriptExecutionDisabled", { value: false });
   const { frameTree } = await client.send("Page.getFrameTree");
   const world = await client.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: `axe${tally.pages}` });
   const contextId = world.executionContextId;
@@ -118,6 +124,7 @@ async function check(page, where) {
   assert.deepEqual(found, [], `axe on ${where}`);
   const sideways = await run("document.documentElement.scrollWidth - document.documentElement.clientWidth");
   assert.equal(sideways, 0, `${where} scrolls sideways`);
+  if (plain) await client.send("Emulation.setScriptExecutionDisabled", { value: true });
   await client.detach();
 }
 
@@ -150,6 +157,7 @@ async function guide(walk, session) {
     try {
       await act();
       tally.steps += 1;
+      console.log(`${walk.name}: ${what}`);
     } catch (error) {
       await page.screenshot({ path: `/tmp/usherd-console-${walk.name}.png` }).catch(() => {});
       error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
