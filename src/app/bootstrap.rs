@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::open::{StartError, Waiting, patiently};
 use crate::config::Settings;
 use crate::directory::tokens::NewToken;
 use crate::directory::{Directory, Error};
@@ -11,8 +12,6 @@ use crate::domain::secrets::{ProvisioningToken, Scopes};
 
 /// The client of the first token.
 const FIRST_CLIENT: &str = "bootstrap";
-/// Who administers an account for which nobody is named: the link that is printed lets them in.
-const FIRST_ADMIN: &str = "admin@localhost.localdomain";
 
 /// What the first start has to tell. Secrets are in it, so it goes to the terminal and nowhere else.
 #[derive(Debug, Default)]
@@ -20,40 +19,62 @@ pub struct Welcome {
     pub account: String,
     pub scim_base: String,
     pub token: Option<ProvisioningToken>,
-    pub admin: Option<(EmailAddress, String)>,
+    /// Who comes in as the first admin, and by which link; nobody in particular when no address was given.
+    pub admin: Option<(Option<EmailAddress>, String)>,
     pub mails: String,
 }
 
 /// Makes what `bootstrap.*` asks for and is not there. `None` when the account existed.
 ///
+/// Each step can be repeated, also by several replicas that start at the same moment, and is repeated while the store
+/// is away.
+///
 /// # Errors
-/// Of the store; [`Error::Invalid`] for a token or an address that cannot be.
-pub async fn bootstrap(directory: &Directory, settings: &Settings, mails: String) -> Result<Option<Welcome>, Error> {
+/// [`StartError`].
+pub(super) async fn bootstrap(
+    directory: &Directory,
+    settings: &Settings,
+    mails: String,
+    waiting: &Waiting<'_>,
+) -> Result<Option<Welcome>, StartError> {
     let Some(account) = &settings.bootstrap.account else { return Ok(None) };
-    let made = directory.ensure_account(account, account.as_str()).await?;
+    let made = patiently(waiting, absent, || directory.ensure_account(account, account.as_str())).await?;
     let client = ClientName::parse(FIRST_CLIENT).map_err(|error| Error::Internal(error.to_string()))?;
     let new =
         NewToken { client, scopes: Scopes::bootstrap(), profile: "lenient".to_owned(), test: false, expires: None };
 
-    let configured = settings.bootstrap.scim_token.as_ref();
     let mut token = None;
-    if let Some(secret) = configured {
-        directory.ensure_token(account, new, secret).await?;
+    if let Some(secret) = &settings.bootstrap.scim_token {
+        patiently(waiting, absent, || directory.ensure_token(account, new.clone(), secret)).await?;
     } else if made {
-        token = Some(directory.create_token(account, new).await?.1);
+        token = Some(patiently(waiting, absent, || directory.create_token(account, new.clone())).await?.1);
     }
 
     let named = settings.bootstrap.admin_email.clone();
     let mut admin = None;
     if named.is_some() || made {
-        let address = match named {
-            Some(address) => address,
-            None => EmailAddress::parse(FIRST_ADMIN).map_err(|error| Error::Internal(error.to_string()))?,
+        let link = match &named {
+            Some(address) => patiently(waiting, absent, || directory.ensure_admin(account, address)).await?,
+            None => patiently(waiting, absent, || directory.ensure_unnamed_admin(account)).await?,
         };
-        admin = directory.ensure_admin(account, &address).await?.map(|link| (address, link));
+        admin = link.map(|link| (named, link));
+    }
+    if !made {
+        tracing::info!(
+            %account,
+            "the account is there; `usherd token create --account {account} --name NAME` makes a token, \
+             `usherd admin grant --account {account} --user ADDRESS` lets an admin in"
+        );
     }
     let scim_base = format!("{}/scim/v2", directory.settings().public_url);
     Ok(made.then(|| Welcome { account: account.to_string(), scim_base, token, admin, mails }))
+}
+
+fn absent(error: &Error) -> Option<String> {
+    match error {
+        Error::Unavailable { reason, .. } => Some(reason.clone()),
+        _ => None,
+    }
 }
 
 impl fmt::Display for Welcome {
@@ -65,7 +86,11 @@ impl fmt::Display for Welcome {
             None => writeln!(f, "  SCIM token      the configured one (bootstrap.scim_token)")?,
         }
         if let Some((address, link)) = &self.admin {
-            writeln!(f, "  First admin     {address}: accept with this address at\n                  {link}")?;
+            let whose = match address {
+                Some(address) => format!("{address}: accept with this address at"),
+                None => "accept with your own address at".to_owned(),
+            };
+            writeln!(f, "  First admin     {whose}\n                  {link}")?;
         }
         writeln!(f, "  Mails           {}", self.mails)?;
         if let Some(token) = &self.token {

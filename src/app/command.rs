@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::open::{Opened, StartError, open_on};
+use super::open::{Opened, StartError, Waiting, open_on};
 use super::socket::{Held, ask_daemon};
 use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
 use crate::config::Settings;
@@ -17,6 +17,7 @@ use crate::directory::tokens::{NewToken, Token};
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::names::EmailAddress;
+use crate::http::limits::Rate;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -71,9 +72,10 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         return init(&store, settings.store.installation.as_deref()).await;
     }
     let public_url = settings.http.public_url_at(settings.http.listen);
-    let stop = CancellationToken::new();
     let public_host = public_url.host();
-    let opening = open_on(store, settings, public_url.as_str(), &public_host, &stop);
+    let tell = |reason: &str| tracing::warn!(reason, "waiting for the store");
+    let waiting = Waiting { stop: &CancellationToken::new(), tell: &tell, for_marker: false };
+    let opening = open_on(store, settings, public_url.as_str(), &public_host, &waiting);
     let opened = tokio::time::timeout(PATIENCE, opening)
         .await
         .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
@@ -275,7 +277,8 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                 tools.settings.mail.timeout,
                 tools.settings.jobs.time_zone.clone(),
                 entropy::jitter,
-            );
+            )
+            .paced(tools.settings.mail.rate.and_then(Rate::quota));
             let mut done = 0;
             loop {
                 match worker.run_one().await?.claimed {

@@ -1,22 +1,25 @@
 //! The running daemon: listeners, worker, probes, and an end in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::Method;
 use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::open::{Opened, StartError, open};
-use super::{bootstrap, router, socket};
+use super::bootstrap::bootstrap;
+use super::open::{Opened, StartError, Waiting, open};
+use super::{router, socket};
 use crate::config::{PublicUrl, Settings};
 use crate::directory::entropy;
 use crate::http::edge::EdgeSettings;
 use crate::http::guard::ChooseBounds;
 use crate::http::headers::SecurityHeaders;
 use crate::http::hosts::Hosts;
-use crate::http::limits::Limits;
+use crate::http::limits::{Limits, Rate};
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::serve::{Drained, ServeSettings, serve};
 use crate::http::service::{Service, ServiceSettings};
@@ -28,6 +31,10 @@ use crate::store::Store;
 /// The worker is dead when it has not come round for so long.
 const WORKER_SILENCE: Duration = Duration::from_secs(300);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For what is recorded after the last connection: the fate of a mail, a claim that is given back.
+const GRACE: Duration = Duration::from_secs(2);
+/// The same when it is to be at once.
+const HARD_GRACE: Duration = Duration::from_millis(200);
 
 /// The bound sockets.
 pub struct Listeners {
@@ -77,137 +84,222 @@ impl Daemon {
     /// [`StartError`] when it cannot start.
     pub async fn run(self, tell: impl FnOnce(&str)) -> Result<Ended, StartError> {
         let Daemon { settings, listeners, public_url, metrics, tracker, shutdown } = self;
+        let mut vital = Vital::new(tracker.clone());
         let watchdog = Arc::new(Watchdog::new());
         let readiness = Arc::new(Readiness::new(shutdown.soft.clone(), Arc::clone(&metrics)));
-        // The probes answer from the first moment, also while the store is waited for.
+        let tls = load_tls(&settings, &mut vital, &shutdown, &metrics).await?;
+        let edge = edge_settings(&settings, &public_url, &listeners.public)?;
+        // Both listeners answer from the first moment, also while the store is waited for.
         let probes = ops::router(Ops {
             readiness: Arc::clone(&readiness),
             watchdog: Arc::clone(&watchdog),
             metrics: Arc::clone(&metrics),
         });
         let ops_settings = ServeSettings { max_connections: 100, ..settings.serve_settings(None) };
-        let ops_server = {
+        let serving = |listener, app, settings: ServeSettings| {
             let (shutdown, tracker, metrics) = (shutdown.clone(), tracker.clone(), Arc::clone(&metrics));
-            async move { serve(listeners.ops, probes, &ops_settings, shutdown.soft, shutdown.hard, tracker, metrics).await }
+            async move { serve(listener, app, &settings, shutdown.soft, shutdown.hard, tracker, metrics).await }
         };
-        let ops_task = tracker.spawn(ops_server);
-        spawn_beat(&tracker, &watchdog, &shutdown);
+        let ops = serving(listeners.ops, probes, ops_settings);
+        vital.spawn("ops listener", async move {
+            ops.await;
+        });
+        vital.spawn("watchdog", {
+            let (watchdog, stop) = (Arc::clone(&watchdog), shutdown.soft.clone());
+            async move { watchdog.beat_until(stop).await }
+        });
+        let opened = Arc::new(OnceLock::new());
+        let app = router::from_the_start(Arc::clone(&opened));
+        let mut serving = tracker.spawn(serving(listeners.public, app, settings.serve_settings(tls)));
+        let overdue = tokio::spawn(overdue(shutdown.clone(), &settings));
 
+        let tell_readiness = |reason: &str| readiness.observe(Err(reason.to_owned()));
+        let for_marker = settings.store.url.is_some();
+        let waiting = Waiting { stop: &shutdown.soft, tell: &tell_readiness, for_marker };
+        let start = Start {
+            settings: &settings,
+            public_url: &public_url,
+            metrics: &metrics,
+            watchdog: &watchdog,
+            readiness: &readiness,
+            shutdown: &shutdown,
+        };
+        let started = start.run(&waiting, edge, &opened, &mut vital, tell).await;
+        let ended = match started {
+            Ok(store) => {
+                readiness.started();
+                tracing::info!(url = public_url.as_str(), "usherd serves");
+                let failure = async {
+                    tokio::select! {
+                        reason = store.failed() => reason,
+                        reason = vital.failure(&shutdown.soft) => reason,
+                    }
+                };
+                tokio::select! {
+                    drained = &mut serving => drained_in_order(drained),
+                    reason = failure => Ended::Failed(reason),
+                }
+            }
+            Err(StartError::Stopped) => drained_in_order(serving.await),
+            Err(error) => {
+                shutdown.soft.cancel();
+                shutdown.hard.cancel();
+                return Err(error);
+            }
+        };
+        if let Ended::Failed(reason) = &ended {
+            tracing::error!(%reason, "a part of the daemon failed; ending");
+            shutdown.soft.cancel();
+            shutdown.hard.cancel();
+        }
+        tracker.close();
+        tokio::select! {
+            () = tracker.wait() => {}
+            _ = overdue => tracing::warn!("some tasks did not end in time; what they had claimed lapses"),
+        }
+        Ok(ended)
+    }
+}
+
+fn drained_in_order(drained: Result<Drained, JoinError>) -> Ended {
+    match drained {
+        Ok(Drained::Clean) => Ended::Drained,
+        Ok(Drained::Aborted(left)) => {
+            tracing::warn!(left, "connections were dropped at the drain deadline");
+            Ended::Drained
+        }
+        Err(panicked) => Ended::Failed(format!("the public listener failed: {panicked}")),
+    }
+}
+
+/// Ends when everything should have ended: some time after the drain deadline, or with the second signal.
+fn overdue(shutdown: Shutdown, settings: &Settings) -> impl Future<Output = ()> + use<> {
+    let patience = settings.http.drain_lead + settings.http.drain_deadline + GRACE;
+    async move {
+        shutdown.soft.cancelled().await;
+        tokio::select! {
+            () = tokio::time::sleep(patience) => {}
+            () = shutdown.hard.cancelled() => tokio::time::sleep(HARD_GRACE).await,
+        }
+    }
+}
+
+/// What a start works with.
+struct Start<'a> {
+    settings: &'a Settings,
+    public_url: &'a PublicUrl,
+    metrics: &'a Arc<Metrics>,
+    watchdog: &'a Watchdog,
+    readiness: &'a Arc<Readiness>,
+    shutdown: &'a Shutdown,
+}
+
+impl Start<'_> {
+    /// Waits for the store, makes the first account, and lets requests and timers in.
+    async fn run(
+        self,
+        waiting: &Waiting<'_>,
+        edge: EdgeSettings,
+        opened: &OnceLock<Router>,
+        vital: &mut Vital,
+        tell: impl FnOnce(&str),
+    ) -> Result<Store, StartError> {
+        let Start { settings, public_url, metrics, watchdog, readiness, shutdown } = self;
         let Opened { directory, mailer, store } =
-            open(&settings, public_url.as_str(), &public_url.host(), &shutdown.soft).await?;
-        keep_ready(&tracker, &readiness, &store, &shutdown);
-        let mails = mails_go_to(&settings);
-        let welcome = bootstrap::bootstrap(&directory, &settings, mails)
-            .await
-            .map_err(|error| StartError::Other(format!("the first account could not be made: {error}")))?;
-        if let Some(welcome) = &welcome {
+            open(settings, public_url.as_str(), &public_url.host(), waiting).await?;
+        if let Some(welcome) = bootstrap(&directory, settings, mails_go_to(settings), waiting).await? {
             tell(&welcome.to_string());
         }
-
-        let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(&metrics)));
-        let service = Service {
-            directory: Arc::clone(&directory),
-            limits: Arc::clone(&limits),
-            metrics: Arc::clone(&metrics),
-            settings: Arc::new(ServiceSettings {
-                scim: settings.scim_limits(),
-                after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
-                secure_cookies: public_url.is_https(),
-            }),
-        };
-        let tls = load_tls(&settings, &tracker, &shutdown, &metrics).await?;
-        let edge = edge_settings(&settings, &public_url, &listeners.public)?;
-        let public = router::public(service, edge, Arc::clone(&metrics));
-        let worker = Worker::new(
-            Arc::clone(&directory),
-            Arc::clone(&mailer),
-            Arc::clone(&metrics),
-            settings.mail.timeout,
-            settings.jobs.time_zone.clone(),
-            entropy::jitter,
-        );
-        let worker_task = {
-            let (stop, pulse) = (shutdown.soft.clone(), watchdog.watch("worker", WORKER_SILENCE));
-            tracker.spawn(async move { worker.run_until(stop, || pulse.beat()).await })
-        };
-        let ticker = super::ticker(&settings, &directory, &metrics);
-        let ticking = shutdown.soft.clone();
-        tracker.spawn(async move { ticker.run_until(ticking).await });
-        let sweep = shutdown.soft.clone();
-        tracker.spawn(async move { limits.sweep_until(sweep).await });
+        vital.spawn("readiness check", {
+            let (readiness, store, stop) = (Arc::clone(readiness), store.clone(), shutdown.soft.clone());
+            async move {
+                let check = || async { store.check().await.map_err(|error| error.to_string()) };
+                readiness.keep_checking(check, stop).await;
+            }
+        });
         if settings.store.url.is_none() {
             let commands = socket::Commands {
                 settings: settings.clone(),
                 directory: Arc::clone(&directory),
                 mailer: Arc::clone(&mailer),
             };
-            socket::listen(commands, &tracker, shutdown.soft.clone())
+            let listener = socket::bind(&settings.store.path)
                 .map_err(|error| StartError::Other(format!("the command socket: {error}")))?;
+            let (tracker, stop) = (vital.tracker.clone(), shutdown.soft.clone());
+            vital.spawn("command socket", socket::listen(listener, commands, tracker, stop));
         }
-        readiness.started();
-        tracing::info!(url = public_url.as_str(), "usherd serves");
-
-        let serve_settings = settings.serve_settings(tls);
-        let serving = serve(
-            listeners.public,
-            public,
-            &serve_settings,
-            shutdown.soft.clone(),
-            shutdown.hard.clone(),
-            tracker.clone(),
-            Arc::clone(&metrics),
-        );
-        let failure = async {
-            tokio::select! {
-                reason = store.failed() => reason,
-                ended = worker_task => match (ended, shutdown.soft.is_cancelled()) {
-                    (Ok(()), true) => std::future::pending().await,
-                    (ended, _) => format!("the worker ended: {ended:?}"),
-                },
-                ended = ops_task => match (ended, shutdown.soft.is_cancelled()) {
-                    (Ok(_), true) => std::future::pending().await,
-                    (ended, _) => format!("the ops listener ended: {ended:?}"),
-                },
-            }
+        let worker = Worker::new(
+            Arc::clone(&directory),
+            mailer,
+            Arc::clone(metrics),
+            settings.mail.timeout,
+            settings.jobs.time_zone.clone(),
+            entropy::jitter,
+        )
+        .paced(settings.mail.rate.and_then(Rate::quota));
+        vital.spawn("worker", {
+            let (stop, pulse) = (shutdown.soft.clone(), watchdog.watch("worker", WORKER_SILENCE));
+            async move { worker.run_until(stop, || pulse.beat()).await }
+        });
+        vital.spawn("ticker", {
+            let (ticker, stop) = (super::ticker(settings, &directory, metrics), shutdown.soft.clone());
+            async move { ticker.run_until(stop).await }
+        });
+        let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
+        vital.spawn("limits", {
+            let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());
+            async move { limits.sweep_until(stop).await }
+        });
+        let service = Service {
+            directory,
+            limits,
+            metrics: Arc::clone(metrics),
+            settings: Arc::new(ServiceSettings {
+                scim: settings.scim_limits(),
+                after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
+                secure_cookies: public_url.is_https(),
+            }),
         };
-        let ended = tokio::select! {
-            drained = serving => {
-                if let Drained::Aborted(left) = drained {
-                    tracing::warn!(left, "connections were dropped at the drain deadline");
-                }
-                Ended::Drained
-            }
-            reason = failure => {
-                tracing::error!(%reason, "a part of the daemon failed; ending");
-                shutdown.soft.cancel();
-                shutdown.hard.cancel();
-                Ended::Failed(reason)
-            }
-        };
-        tracker.close();
-        if tokio::time::timeout(settings.http.drain_deadline, tracker.wait()).await.is_err() {
-            tracing::warn!("some tasks did not end in time");
-        }
-        Ok(ended)
+        opened.get_or_init(|| router::public(service, edge, Arc::clone(metrics)));
+        Ok(store)
     }
 }
 
-fn spawn_beat(tracker: &TaskTracker, watchdog: &Arc<Watchdog>, shutdown: &Shutdown) {
-    let (watchdog, stop) = (Arc::clone(watchdog), shutdown.soft.clone());
-    tracker.spawn(async move { watchdog.beat_until(stop).await });
+/// The tasks without which a daemon is none: when one ends before it was told to, the process does.
+struct Vital {
+    tasks: JoinSet<&'static str>,
+    tracker: TaskTracker,
 }
 
-fn keep_ready(tracker: &TaskTracker, readiness: &Arc<Readiness>, store: &Store, shutdown: &Shutdown) {
-    let (readiness, store, stop) = (Arc::clone(readiness), store.clone(), shutdown.soft.clone());
-    tracker.spawn(async move {
-        let check = || async { store.check().await.map_err(|error| error.to_string()) };
-        readiness.keep_checking(check, stop).await;
-    });
+impl Vital {
+    fn new(tracker: TaskTracker) -> Self {
+        Vital { tasks: JoinSet::new(), tracker }
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = async move {
+            task.await;
+            name
+        };
+        self.tasks.spawn(self.tracker.track_future(task));
+    }
+
+    /// Waits until one has failed, and says which. One that ends after `stop` has not.
+    async fn failure(&mut self, stop: &CancellationToken) -> String {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(_) if stop.is_cancelled() => {}
+                Ok(name) => return format!("the {name} ended"),
+                Err(panicked) => return format!("a part of it failed: {panicked}"),
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 async fn load_tls(
     settings: &Settings,
-    tracker: &TaskTracker,
+    vital: &mut Vital,
     shutdown: &Shutdown,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<Tls>>, StartError> {
@@ -219,7 +311,7 @@ async fn load_tls(
     });
     let tls = tls.await.map_err(|error| StartError::Other(error.to_string()))?;
     let (reloading, stop, metrics) = (Arc::clone(&tls), shutdown.soft.clone(), Arc::clone(metrics));
-    tracker.spawn(async move { reloading.reload_when_changed(RELOAD_EVERY, stop, metrics).await });
+    vital.spawn("certificate reload", async move { reloading.reload_when_changed(RELOAD_EVERY, stop, metrics).await });
     Ok(Some(tls))
 }
 

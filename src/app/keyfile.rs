@@ -66,6 +66,7 @@ fn make(path: &Path, data: &Path, text: &str) -> Result<(), KeyFileError> {
     fs::remove_file(&draft).map_err(failed)?;
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
-        Ok(()) | Err(_) => Ok(()),
+        // Also after a power cut the keys must be there: the store knows them from now on.
+        Ok(()) | Err(_) => fs::File::open(data).and_then(|directory| directory.sync_all()).map_err(failed),
     }
 }

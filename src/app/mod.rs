@@ -9,6 +9,7 @@ mod daemon;
 mod keyfile;
 mod open;
 mod router;
+mod schemas;
 mod socket;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::metrics::Metrics;
 pub use command::{CommandError, Output, execute};
 pub use daemon::{Daemon, Ended, Listeners, Shutdown};
 pub use keyfile::KeyFileError;
-pub use open::{Opened, StartError, check_connections, open};
+pub use open::{Opened, StartError, check_connections, open_now};
 pub use socket::{Held, ask_daemon, socket_path};
 
 fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics>) -> Ticker {

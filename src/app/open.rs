@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::keyfile::{self, KeyFileError};
+use super::schemas::{self, SchemaFilesError};
+use super::socket;
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, enter};
 use crate::directory::{Directory, entropy};
@@ -13,7 +15,6 @@ use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
 use crate::jobs::schedule::JobName;
-use crate::scim::SchemaTable;
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long to wait before asking an absent store again.
@@ -29,9 +30,25 @@ pub enum StartError {
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
     #[error(transparent)]
+    Schemas(#[from] SchemaFilesError),
+    #[error(transparent)]
     Mail(#[from] MailError),
+    #[error("the first account could not be made: {0}")]
+    Bootstrap(#[from] crate::directory::Error),
+    #[error("stopped while waiting for the store")]
+    Stopped,
     #[error("{0}")]
     Other(String),
+}
+
+/// How to wait for a store that cannot be used yet.
+pub(super) struct Waiting<'a> {
+    pub stop: &'a CancellationToken,
+    /// Gets the reason of each failed attempt.
+    pub tell: &'a (dyn Fn(&str) + Sync),
+    /// Whether a store that lacks the right marker is waited for, too, until `usherd init` or a restored backup
+    /// brings it.
+    pub for_marker: bool,
 }
 
 /// Everything that a command or the daemon works with.
@@ -44,15 +61,25 @@ pub struct Opened {
 /// Opens the store and waits until it answers, then puts the use cases together. `public_url` is where the links lead.
 ///
 /// # Errors
-/// [`StartError`]; when `stop` is cancelled while waiting, too.
-pub async fn open(
+/// [`StartError`]; [`StartError::Stopped`] when told to stop while waiting.
+pub(super) async fn open(
     settings: &Settings,
     public_url: &str,
     public_host: &str,
-    stop: &CancellationToken,
+    waiting: &Waiting<'_>,
 ) -> Result<Opened, StartError> {
     let store = Store::open(&settings.store_settings()).await?;
-    open_on(store, settings, public_url, public_host, stop).await
+    open_on(store, settings, public_url, public_host, waiting).await
+}
+
+/// As [`open`] for whoever is no daemon: tries for as long as the caller does.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn open_now(settings: &Settings, public_url: &str, public_host: &str) -> Result<Opened, StartError> {
+    let tell = |reason: &str| tracing::warn!(reason, "waiting for the store");
+    let waiting = Waiting { stop: &CancellationToken::new(), tell: &tell, for_marker: false };
+    open(settings, public_url, public_host, &waiting).await
 }
 
 /// As [`open`], on a store that is open already.
@@ -61,16 +88,23 @@ pub(super) async fn open_on(
     settings: &Settings,
     public_url: &str,
     public_host: &str,
-    stop: &CancellationToken,
+    waiting: &Waiting<'_>,
 ) -> Result<Opened, StartError> {
+    let table = schemas::table(settings.scim.schemas_dir.as_deref())?;
     let mailer = Arc::new(Mailer::new(&settings.mail_settings(public_host))?);
     let keys_file = settings.secrets.keys_file.as_deref();
     let keys = keyfile::load(keys_file, &settings.store.path, entropy::secret(), store.now())?;
-    let installation = patiently(stop, || enter(&store, settings.store.installation.as_deref(), &keys)).await?;
+    let mends_itself = |error: &WrongStore| match error {
+        WrongStore::Store(StoreError::Unavailable { reason }) => Some(reason.clone()),
+        WrongStore::Unmarked { .. } | WrongStore::Other { .. } if waiting.for_marker => Some(error.to_string()),
+        _ => None,
+    };
+    let configured = settings.store.installation.as_deref();
+    let installation = patiently(waiting, mends_itself, || enter(&store, configured, &keys)).await?;
     let directory = Directory::new(
         store.clone(),
         Arc::new(settings.directory_settings(public_url)),
-        Arc::new(SchemaTable::builtin()),
+        Arc::new(table),
         Arc::new(keys),
         installation,
         timetable(settings),
@@ -78,24 +112,27 @@ pub(super) async fn open_on(
     Ok(Opened { directory: Arc::new(directory), mailer, store })
 }
 
-/// Asks until the store answers. That it is absent is no reason to end: it may be starting, too.
-async fn patiently<T, F>(stop: &CancellationToken, ask: impl Fn() -> F) -> Result<T, StartError>
+/// Asks until the store answers. That it is absent is no reason to end: it may be starting, too. `mends_itself` gives
+/// the reason of an error that waiting may mend.
+pub(super) async fn patiently<T, E, F>(
+    waiting: &Waiting<'_>,
+    mends_itself: impl Fn(&E) -> Option<String>,
+    ask: impl Fn() -> F,
+) -> Result<T, StartError>
 where
-    F: Future<Output = Result<T, WrongStore>>,
+    StartError: From<E>,
+    F: Future<Output = Result<T, E>>,
 {
-    let mut told = String::new();
     loop {
-        match ask().await {
-            Err(WrongStore::Store(StoreError::Unavailable { reason })) => {
-                if reason != told {
-                    tracing::warn!(%reason, "waiting for the store");
-                    told = reason;
-                }
-            }
-            done => return Ok(done?),
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
-            return Err(StartError::Other("stopped while waiting for the store".to_owned()));
+        let error = match waiting.stop.run_until_cancelled(ask()).await {
+            None => return Err(StartError::Stopped),
+            Some(Ok(done)) => return Ok(done),
+            Some(Err(error)) => error,
+        };
+        let Some(reason) = mends_itself(&error) else { return Err(error.into()) };
+        (waiting.tell)(&reason);
+        if waiting.stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
+            return Err(StartError::Stopped);
         }
     }
 }
@@ -121,10 +158,20 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
 /// # Errors
 /// [`StartError`] naming the first that did not.
 pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
-    let store = Store::open(&settings.store_settings()).await?;
-    store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
+    schemas::table(settings.scim.schemas_dir.as_deref())?;
+    let store = match Store::open(&settings.store_settings()).await {
+        Ok(store) => {
+            store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
+            "The store answers and takes writes."
+        }
+        // A usherd that runs on the data directory is what it is there for.
+        Err(OpenError::Held { .. }) if socket::answers(&settings.store.path).await => {
+            "The store is held by the usherd that runs on it."
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
     let relay = mailer.transport().check().await;
     let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;
-    Ok(vec!["The store answers and takes writes.".to_owned(), format!("Mail: {relay}")])
+    Ok(vec![store.to_owned(), format!("Mail: {relay}")])
 }

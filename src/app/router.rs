@@ -1,13 +1,14 @@
 //! The public listener's routes, and the language in which each part of them refuses a request.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use serde_json::json;
+use tower::Service as _;
 
 use crate::http::edge::{self, EdgeSettings};
 use crate::http::pages::{self, Notice};
@@ -33,6 +34,26 @@ pub fn public(service: Service, settings: EdgeSettings, metrics: Arc<Metrics>) -
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(service);
     edge::dress(routes, settings, metrics)
+}
+
+/// Answers from the first moment: until the store was found and `opened` is filled in, with 503, so that no client
+/// hangs on a daemon that waits.
+pub fn from_the_start(opened: Arc<OnceLock<Router>>) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let app = opened.get().cloned();
+        async move {
+            match app {
+                Some(mut app) => app.call(request).await.into_response(),
+                None => {
+                    let detail = "This service is starting, or waiting for its store. Repeating the request is safe.";
+                    let (path, html) = (request.uri().path(), wants_html(request.headers()));
+                    let mut response = plain(path, html, StatusCode::SERVICE_UNAVAILABLE, detail, None);
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+                    response
+                }
+            }
+        }
+    })
 }
 
 async fn home() -> Redirect {

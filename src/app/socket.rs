@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,6 +20,11 @@ use crate::jobs::mail::Mailer;
 
 /// A command line is small; a longer one is none of ours.
 const MAX_COMMAND_BYTES: u64 = 64 * 1024;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a failed accept: without file descriptors, accept fails at once and for ever.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Where a daemon with this data directory listens for commands.
 pub fn socket_path(data: &Path) -> PathBuf {
@@ -49,9 +55,9 @@ pub enum Held {
     Silent,
 }
 
-/// Listens until `stop`. Only the user who runs the daemon may connect.
-pub(super) fn listen(commands: Commands, tracker: &TaskTracker, stop: CancellationToken) -> io::Result<()> {
-    let path = socket_path(&commands.settings.store.path);
+/// Binds the socket. Only the user who runs the daemon may connect.
+pub(super) fn bind(data: &Path) -> io::Result<UnixListener> {
+    let path = socket_path(data);
     // Whoever holds the database file owns the socket; one that is there was left by a crash.
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -59,33 +65,43 @@ pub(super) fn listen(commands: Commands, tracker: &TaskTracker, stop: Cancellati
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let commands = Arc::new(commands);
-    let connections = tracker.clone();
-    tracker.spawn(async move {
-        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-            match accepted {
-                Ok((stream, _)) => {
-                    let commands = Arc::clone(&commands);
-                    connections.spawn(async move {
-                        if let Err(error) = answer(&commands, stream).await {
-                            tracing::warn!(%error, "a command connection failed");
-                        }
-                    });
-                }
-                Err(error) => tracing::warn!(%error, "cannot accept command connections"),
-            }
-        }
-        if let Err(error) = std::fs::remove_file(&path) {
-            tracing::debug!(%error, "the command socket was gone already");
-        }
-    });
-    Ok(())
+    Ok(listener)
 }
 
-async fn answer(commands: &Commands, stream: UnixStream) -> io::Result<()> {
+/// Carries out commands until `stop`; one that has been read by then is a task of `tracker` and is finished.
+pub(super) async fn listen(listener: UnixListener, commands: Commands, tracker: TaskTracker, stop: CancellationToken) {
+    let commands = Arc::new(commands);
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => {
+                let (commands, stop) = (Arc::clone(&commands), stop.clone());
+                tracker.spawn(async move {
+                    if let Err(error) = answer(&commands, stream, &stop).await {
+                        tracing::warn!(%error, "a command connection failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept command connections");
+                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_AGAIN)).await;
+            }
+        }
+    }
+    if let Err(error) = std::fs::remove_file(socket_path(&commands.settings.store.path)) {
+        tracing::debug!(%error, "the command socket was gone already");
+    }
+}
+
+async fn answer(commands: &Commands, stream: UnixStream, stop: &CancellationToken) -> io::Result<()> {
     let (reading, mut writing) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(reading.take(MAX_COMMAND_BYTES)).read_line(&mut line).await?;
+    let mut reading = BufReader::new(reading.take(MAX_COMMAND_BYTES));
+    let read = tokio::time::timeout(PATIENCE, reading.read_line(&mut line));
+    match stop.run_until_cancelled(read).await {
+        // Nothing was asked before the end.
+        None => return Ok(()),
+        Some(read) => read.map_err(io::Error::other).flatten()?,
+    };
     let answer = match serde_json::from_str::<Command>(&line) {
         Ok(asked) => {
             let tools =
@@ -103,6 +119,11 @@ async fn answer(commands: &Commands, stream: UnixStream) -> io::Result<()> {
     reply.push(b'\n');
     writing.write_all(&reply).await?;
     writing.shutdown().await
+}
+
+/// Whether a daemon with this data directory takes commands.
+pub(super) async fn answers(data: &Path) -> bool {
+    UnixStream::connect(socket_path(data)).await.is_ok()
 }
 
 /// Lets the daemon that holds the data directory carry out a command.

@@ -14,7 +14,8 @@ use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Assignments;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{LicenseAssignment, ProjectAssignment, User};
-use crate::scim::ScimError;
+use crate::scim::table::ENTERPRISE_USER_URN;
+use crate::scim::{Profile, ScimError, Tolerance};
 
 /// Assignments as a request spells them: ids or names. `None` leaves a part as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,6 +68,37 @@ impl Wishes {
 
     pub fn is_empty(&self) -> bool {
         *self == Wishes::default()
+    }
+
+    /// Adds what the profile reads out of core and enterprise attributes: `roles` as the account role, `entitlements`
+    /// as licenses, the enterprise `organization` as the organization of that name. Only a change of them counts, so
+    /// that an echo undoes nothing that an admin set; what the usherd extension says comes first.
+    pub fn map_core(&mut self, after: &Map<String, Value>, before: &Map<String, Value>, profile: &Profile) {
+        let changed = |tolerance, place: &[&str]| {
+            let value = |document: &Map<String, Value>| {
+                let (first, rest) = place.split_first()?;
+                rest.iter().try_fold(document.get(*first)?, |value, name| value.get(name)).cloned()
+            };
+            let after = value(after);
+            (profile.tolerates(tolerance) && after != value(before)).then(|| after.unwrap_or(Value::Null))
+        };
+        if let Some(roles) = changed(Tolerance::RolesAsAccountRole, &["roles"])
+            && self.account_role.is_none()
+        {
+            // No role at all says nothing: Entra ID sends an empty list with every user it creates.
+            let primary = items(&roles).find(|role| role["primary"] == true).or(items(&roles).next());
+            self.account_role = primary.and_then(reference);
+        }
+        if let Some(entitlements) = changed(Tolerance::EntitlementsAsLicenses, &["entitlements"])
+            && self.licenses.is_none()
+        {
+            self.licenses = Some(items(&entitlements).filter_map(reference).collect());
+        }
+        if let Some(organization) = changed(Tolerance::OrganizationByName, &[ENTERPRISE_USER_URN, "organization"])
+            && self.organization.is_none()
+        {
+            self.organization = Some(reference(&organization));
+        }
     }
 
     /// Fills in what the configuration gives to a new user whose provider says nothing.

@@ -19,7 +19,7 @@ use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_d
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, Minted, Standing, State, User};
-use crate::store::{Batch, Check, ClaimToken, Committed, StoreError, Write};
+use crate::store::{Batch, Check, ClaimToken, Write};
 
 /// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
 #[derive(Debug, Clone)]
@@ -61,6 +61,14 @@ impl Change {
     /// Whether the user ceases to exist for everybody outside.
     pub fn departs(&self) -> bool {
         self.before.exists() && !self.after.exists()
+    }
+
+    /// Puts what the Account Admins must hear of into the log; the audit event holds it, too.
+    pub fn tell_alerts(&self, context: &Context) {
+        for alert in &self.alerts {
+            let (account, user) = (&context.account.id, self.after.user.id);
+            tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
+        }
     }
 
     /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
@@ -148,17 +156,6 @@ impl Directory {
         }
         batch.writes.push(Write::EventAppend { body: audit_of(context, change) });
         batch
-    }
-
-    /// Commits a planned batch, and only then wakes the worker for a letter in it: a worker that looks before finds
-    /// nothing and rests.
-    pub(super) async fn commit_planned(&self, context: &Context, batch: &Batch) -> Result<Committed, StoreError> {
-        let committed = self.store.commit(&context.space, batch).await?;
-        let rings_now = |write: &Write| matches!(write, Write::TimerSet { due, .. } if *due <= context.now);
-        if batch.writes.iter().any(rings_now) {
-            self.nudge.notify_one();
-        }
-        Ok(committed)
     }
 
     /// −mail and +mail: letters of a superseded generation go, new ones are put with a timer that rings at once.

@@ -238,8 +238,8 @@ impl Directory {
             difference.plan(id, &mut batch);
         }
         batch.writes.push(audit(&context, what, &after, named));
-        match self.store.commit(&context.space, &batch).await {
-            Ok(_) => Ok(Some(Edited { context, resource: after })),
+        match self.commit(&context.space, &batch).await {
+            Ok(()) => Ok(Some(Edited { context, resource: after })),
             Err(StoreError::Conflict(violation)) => match violation.check {
                 Check::Free { .. } => Err(Error::Taken { attribute: "displayName" }),
                 _ => Ok(None),

@@ -109,6 +109,10 @@ impl Directory {
         retrying!(self, {
             let (context, _) = self.open(request, &[]).await?;
             context.require(Scope::Invitations)?;
+            if !invitee.wishes.is_empty() {
+                // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
+                context.require(Scope::RolesWrite)?;
+            }
             let before = match self.find_by_address(&context, &invitee.address, &user_name).await? {
                 Some(existing) => existing,
                 None => {

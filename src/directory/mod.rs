@@ -36,6 +36,7 @@ pub mod invitations;
 pub mod keys;
 pub mod kind;
 pub mod memberships;
+pub mod nudge;
 pub mod outbox;
 mod plan;
 pub mod provision;
@@ -81,8 +82,7 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
-    /// Told when something is due now, so that mails need not wait for the next look.
-    nudge: Arc<tokio::sync::Notify>,
+    nudge: nudge::Nudge,
 }
 
 impl Directory {
@@ -102,7 +102,7 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
-            nudge: Arc::default(),
+            nudge: nudge::Nudge::default(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Directory {
     }
 
     /// Wakes whoever waits when a commit of this replica made something due at once.
-    pub fn nudge(&self) -> &Arc<tokio::sync::Notify> {
+    pub fn nudge(&self) -> &nudge::Nudge {
         &self.nudge
     }
 
@@ -143,14 +143,24 @@ impl Directory {
 
     /// Commits; `false` when a check did not hold, so that the caller loads again.
     async fn committed(&self, space: &Space, batch: &Batch) -> Result<bool, Error> {
-        match self.store.commit(space, batch).await {
-            Ok(Committed::Applied | Committed::Repeated) => Ok(true),
+        match self.commit(space, batch).await {
+            Ok(()) => Ok(true),
             Err(StoreError::Conflict(violation)) => {
                 tracing::debug!(check = ?violation.check, "commit refused, loading again");
                 Ok(false)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Commits, and tells the worker when that made something due now.
+    async fn commit(&self, space: &Space, batch: &Batch) -> Result<(), StoreError> {
+        match self.store.commit(space, batch).await? {
+            Committed::Applied | Committed::Repeated => {
+                self.nudge.after(space, batch, self.store.now());
+            }
+        }
+        Ok(())
     }
 }
 

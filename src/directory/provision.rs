@@ -65,7 +65,9 @@ impl Directory {
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Create)?;
-        let wanted = Wanted::of(received.attributes, received.named, &Map::new())?;
+        let mut wanted = Wanted::of(received.attributes, received.named, &Map::new(), &profile)?;
+        // A person who comes back keeps the externalId that this body omits.
+        wanted.external_id = wanted.external_id.filter(Option::is_some);
         let folded = wanted.user_name.folded().to_owned();
 
         retrying!(self, {
@@ -104,7 +106,7 @@ impl Directory {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
             let attributes = replaced(&before, &received.attributes, &received.carried, &profile);
-            let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes())?;
+            let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
             let written = self.update(&context, "user.replaced", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -127,7 +129,7 @@ impl Directory {
             let profile = self.profile_of(&context)?;
             let current = before.attributes();
             let patched = patch::apply(&self.schemas, self.user_type(), &profile, &current, body.clone())?;
-            let wanted = Wanted::of(patched.attributes, patched.named, &current)?;
+            let wanted = Wanted::of(patched.attributes, patched.named, &current, &profile)?;
             let written = self.update(&context, "user.patched", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -280,8 +282,9 @@ impl Directory {
         }
         let renames = change.before.revision > 0;
         let batch = self.plan(context, &mut change, None);
-        match self.commit_planned(context, &batch).await {
-            Ok(_) => {
+        match self.commit(&context.space, &batch).await {
+            Ok(()) => {
+                change.tell_alerts(context);
                 if change.departs() {
                     self.leave_groups(context, change.after.user.id).await?;
                 }
@@ -322,6 +325,7 @@ impl Wanted {
         mut attributes: Map<String, Value>,
         named: BTreeSet<String>,
         current: &Map<String, Value>,
+        profile: &Profile,
     ) -> Result<Self, Error> {
         let user_name = attributes.remove("userName");
         let user_name = user_name.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -330,7 +334,8 @@ impl Wanted {
         let external_id = attributes.remove("externalId").and_then(|id| id.as_str().map(str::to_owned));
         let active = attributes.remove("active").and_then(|active| active.as_bool());
         let extension = attributes.remove(USHERD_SCHEMA);
-        let wishes = Wishes::of(extension.as_ref(), current.get(USHERD_SCHEMA), &named)?;
+        let mut wishes = Wishes::of(extension.as_ref(), current.get(USHERD_SCHEMA), &named)?;
+        wishes.map_core(&attributes, current, profile);
         Ok(Wanted {
             user_name,
             external_id: Some(external_id),

@@ -19,7 +19,7 @@ use crate::domain::names::fold;
 use crate::domain::roles::{LicenseKind, LicenseSpec};
 use crate::domain::time::Timestamp;
 use crate::scim::{ResourceType, ScimError, schemas_of};
-use crate::store::{Batch, Check, Document, DocumentKey, Write};
+use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Page, Write};
 
 /// One of them, as stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,6 +191,8 @@ impl Resource {
     }
 }
 
+/// So many names are listed to whoever gave a wrong one.
+const MAX_NAMED: usize = 20;
 const FLOATING: &str = "floating";
 const KINDS: [&str; 2] = ["per-user", FLOATING];
 
@@ -228,10 +230,34 @@ impl Directory {
                 Kind::User | Kind::Group => return Err(unknown()),
             };
             let found = self.store.lookup(&context.space, unique, &[&fold(reference)]).await?;
-            found.into_iter().next().flatten().ok_or_else(unknown)?
+            match found.into_iter().next().flatten() {
+                Some(id) => id,
+                None => return Err(self.unknown_name(context, kind, reference).await?),
+            }
         };
         let document = self.store.get(&context.space, &[kind.key(&id)]).await?.pop().flatten().ok_or_else(unknown)?;
         Resource::decode(kind, id.parse().map_err(|error| Error::damaged("unique key", error))?, &document)
+    }
+
+    /// Says which names there are, where they are few enough to read.
+    async fn unknown_name(&self, context: &Context, kind: Kind, name: &str) -> Result<Error, Error> {
+        let page = Page::first(MAX_NAMED + 1);
+        let entries = self.store.range(&context.space, &keys::all(kind), &Bounds::All, &page).await?;
+        let mut detail = format!("there is no {kind} \"{name}\" in this account");
+        if entries.len() <= MAX_NAMED {
+            let wanted: Vec<DocumentKey> = entries.iter().map(|entry| kind.key(&entry.id)).collect();
+            let documents = self.store.get(&context.space, &wanted).await?;
+            let mut names = Vec::with_capacity(documents.len());
+            for (entry, document) in entries.iter().zip(documents) {
+                let (Some(document), Ok(id)) = (document, entry.id.parse()) else { continue };
+                names.push(format!("\"{}\"", Resource::decode(kind, id, &document)?.name()));
+            }
+            detail += &match names.as_slice() {
+                [] => "; there is none yet".to_owned(),
+                names => format!("; there are {}", names.join(", ")),
+            };
+        }
+        Ok(Error::Invalid(detail))
     }
 
     /// The seats of these licenses, and which of them are free. No trip when there are none.

@@ -179,7 +179,6 @@ impl Directory {
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter.id), due: context.now });
             batch.writes.push(audited(&context, "session.code_asked", user));
             let done = self.committed(&context.space, &batch).await?;
-            self.nudge.notify_one();
             Ok(done.then_some(()))
         });
         done.map(|()| asking)

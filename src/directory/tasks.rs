@@ -179,7 +179,6 @@ impl Directory {
                 batch.checks.push(Check::Exists { key: keys::task(id) });
                 batch.writes.push(Write::TimerSet { owner: keys::task(id), due: now });
                 self.committed(&Space::Account(account.clone()), &batch).await?;
-                self.nudge.notify_one();
                 let reason = "a large change goes on in the background".to_owned();
                 Err(Error::Unavailable { reason, retry_after: Duration::from_secs(2) })
             }
@@ -189,9 +188,8 @@ impl Directory {
     pub(super) async fn due_task(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
         let id = claim.owner.id.parse().map_err(|error| Error::damaged("timer of a task", error))?;
         let finished = self.advance(account, id, SLICES_AT_ONCE).await?;
-        let (context, _) = self.open(&system(account, "task"), &[]).await?;
         // The last slice has ended the timer and this claim with it; a timer without a task ends here.
-        self.end_claim(&context, claim, (!finished).then_some(context.now)).await?;
+        self.end_claim(account, claim, (!finished).then(|| self.store.now())).await?;
         Ok(DueWork::Settled { event: None })
     }
 
@@ -201,10 +199,9 @@ impl Directory {
         let task = owner.id.split_once('.').map_or(&*owner.id, |(task, _)| task);
         let (context, found) = self.open(&system(account, "task"), &[DocumentKey::new(keys::TASK, task)]).await?;
         if found.into_iter().flatten().next().is_some() {
-            self.end_claim(&context, claim, Some(context.now + ORPHANED)).await?;
+            self.end_claim(account, claim, Some(context.now + ORPHANED)).await?;
         } else {
-            let mut batch = Batch::new(entropy::commit_id(context.now));
-            batch.checks.push(Check::Claimed { owner: owner.clone(), token: claim.token });
+            let mut batch = self.of_claim(claim);
             batch.writes.push(Write::Delete { key: owner.clone() });
             batch.writes.push(Write::TimerClear { owner: owner.clone() });
             self.committed(&context.space, &batch).await?;
@@ -283,8 +280,8 @@ impl Directory {
         }
         let task = Task { id: slice.task.id, work: Work::Members { group, parts, part, done } };
         batch.writes.push(task.put(slice.document.revision + 1, now));
-        match self.store.commit(space, &batch).await {
-            Ok(_) => Ok(Some(Step::More)),
+        match self.commit(space, &batch).await {
+            Ok(()) => Ok(Some(Step::More)),
             Err(StoreError::Conflict(violation)) => {
                 if let Check::Indexed { index, entry, present: true } = &violation.check
                     && [Kind::User, Kind::Group].into_iter().any(|kind| keys::all(kind) == *index)

@@ -14,7 +14,7 @@ use crate::domain::ids::{AccountId, OutboxId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{State, User};
-use crate::store::{Check, Claim, StoreError, Write};
+use crate::store::{Batch, Check, Claim, Space, StoreError, Write};
 
 /// A letter that is to go out now, with what its text is made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,39 +70,48 @@ impl Directory {
         }
     }
 
+    /// A claim that was lost has a new holder, and the timer is theirs. Anything else that came between is loaded and
+    /// decided again: left alone, the timer would be held up until the lease is over.
     async fn due_user(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
         let request = system(account, "timer");
-        let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
-        let Some(document) = documents.into_iter().next().flatten() else {
-            self.end_claim(&context, claim, None).await?;
-            return Ok(DueWork::Settled { event: None });
-        };
-        let before = UserRecord::decode(&document)?;
-        let mut change = self.change(&context, "user.timer", before.clone(), before).await?;
-        let due = next_due(&change.after.user, &change.policy);
-        let due = due.filter(|(at, due)| (self.timetable)(*due, *at) <= context.now);
-        let Some((_, due)) = due else {
-            let next = next_due(&change.after.user, &change.policy).map(|(at, due)| (self.timetable)(due, at));
-            self.end_claim(&context, claim, next).await?;
-            return Ok(DueWork::Settled { event: None });
-        };
-        let (what, event) = event_of(due);
-        change.named(what);
-        change.apply(&event, context.now)?;
-        let batch = self.plan(&context, &mut change, Some(claim.token));
-        match self.commit_planned(&context, &batch).await {
-            Ok(_) => Ok(DueWork::Settled { event: Some(what) }),
-            // Somebody else changed the user or took the claim: its timer is theirs, or is due again.
-            Err(StoreError::Conflict(_)) => Ok(DueWork::Settled { event: None }),
-            Err(error) => Err(error.into()),
-        }
+        retrying!(self, {
+            let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
+            let Some(document) = documents.into_iter().next().flatten() else {
+                self.end_claim(account, claim, None).await?;
+                return Ok(Some(DueWork::Settled { event: None }));
+            };
+            let before = UserRecord::decode(&document)?;
+            let mut change = self.change(&context, "user.timer", before.clone(), before).await?;
+            let next = next_due(&change.after.user, &change.policy).map(|(at, due)| ((self.timetable)(due, at), due));
+            let Some((_, due)) = next.filter(|(at, _)| *at <= context.now) else {
+                self.end_claim(account, claim, next.map(|(at, _)| at)).await?;
+                return Ok(Some(DueWork::Settled { event: None }));
+            };
+            let (what, event) = event_of(due);
+            change.named(what);
+            change.apply(&event, context.now)?;
+            let batch = self.plan(&context, &mut change, Some(claim.token));
+            match self.commit(&context.space, &batch).await {
+                Ok(()) => {
+                    if change.departs() {
+                        self.leave_groups(&context, change.after.user.id).await?;
+                    }
+                    Ok(Some(DueWork::Settled { event: Some(what) }))
+                }
+                Err(StoreError::Conflict(violation)) => match violation.check {
+                    Check::Claimed { .. } => Ok(Some(DueWork::Settled { event: None })),
+                    _ => Ok(None),
+                },
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
     async fn due_letter(&self, account: &AccountId, claim: Claim) -> Result<DueWork, Error> {
         let request = system(account, "mail");
         let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
         let Some(document) = documents.into_iter().next().flatten() else {
-            self.end_claim(&context, &claim, None).await?;
+            self.end_claim(account, &claim, None).await?;
             return Ok(DueWork::Settled { event: None });
         };
         let letter: Letter =
@@ -120,7 +129,7 @@ impl Directory {
                 revision: document.revision,
             }))),
             None => {
-                self.drop_letter(&context, &claim, letter.id).await?;
+                self.drop_letter(account, &claim, letter.id).await?;
                 Ok(DueWork::Settled { event: Some("mail.dropped") })
             }
         }
@@ -153,8 +162,8 @@ impl Directory {
                     batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: *at });
                 }
             }
-            match self.store.commit(&context.space, &batch).await {
-                Ok(_) => Ok(Some(())),
+            match self.commit(&context.space, &batch).await {
+                Ok(()) => Ok(Some(())),
                 Err(StoreError::Conflict(violation)) => match violation.check {
                     Check::Claimed { .. } => {
                         tracing::info!(letter = %due.letter.id, "the claim on a mail was lost; its new holder settles it");
@@ -173,7 +182,7 @@ impl Directory {
         due: &DueLetter,
         fate: &Fate,
         before: UserRecord,
-    ) -> Result<crate::store::Batch, Error> {
+    ) -> Result<Batch, Error> {
         let generation = due.letter.generation.filter(|_| due.letter.kind.carries_invitation());
         let (what, event) = match fate {
             Fate::Accepted { .. } => ("mail.accepted", Event::MailAccepted { generation }),
@@ -195,28 +204,41 @@ impl Directory {
         Ok(self.plan(context, &mut change, None))
     }
 
-    async fn drop_letter(&self, context: &Context, claim: &Claim, id: OutboxId) -> Result<(), Error> {
-        let mut batch = context.batch(entropy::commit_id(context.now));
-        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+    async fn drop_letter(&self, account: &AccountId, claim: &Claim, id: OutboxId) -> Result<(), Error> {
+        let mut batch = self.of_claim(claim);
         remove_letter(&mut batch, id);
-        self.committed(&context.space, &batch).await.map(|_| ())
+        self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
     }
 
     /// Ends a claim on a timer that has nothing to do now.
     pub(super) async fn end_claim(
         &self,
-        context: &Context,
+        account: &AccountId,
         claim: &Claim,
         next: Option<Timestamp>,
     ) -> Result<(), Error> {
-        let mut batch = context.batch(entropy::commit_id(context.now));
-        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+        let mut batch = self.of_claim(claim);
         let owner = claim.owner.clone();
         batch.writes.push(match next {
             Some(due) => Write::TimerSet { owner, due },
             None => Write::TimerClear { owner },
         });
-        self.committed(&context.space, &batch).await.map(|_| ())
+        self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
+    }
+
+    /// Gives a claim back untouched: its timer can be claimed again from `until` on, by any replica.
+    ///
+    /// # Errors
+    /// Of the store; the claim then ends with its lease.
+    pub async fn put_off(&self, account: &AccountId, claim: &Claim, until: Timestamp) -> Result<(), Error> {
+        self.end_claim(account, claim, Some(until)).await
+    }
+
+    /// A batch that holds only while the claim does; when it was lost, its new holder does the work.
+    pub(super) fn of_claim(&self, claim: &Claim) -> Batch {
+        let mut batch = Batch::new(entropy::commit_id(self.store.now()));
+        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+        batch
     }
 
     /// Claims what is due in an account, for `lease`.
@@ -224,7 +246,7 @@ impl Directory {
     /// # Errors
     /// Of the store.
     pub async fn claim_due(&self, account: &AccountId, limit: usize, lease: Duration) -> Result<Vec<Claim>, Error> {
-        let space = crate::store::Space::Account(account.clone());
+        let space = Space::Account(account.clone());
         Ok(self.store.claim_due(&space, limit, lease).await?)
     }
 }

@@ -48,6 +48,21 @@ pub struct NewToken {
     pub expires: Option<Duration>,
 }
 
+impl NewToken {
+    fn with_id(self, id: TokenId, now: Timestamp) -> Token {
+        Token {
+            id,
+            client: self.client,
+            scopes: self.scopes,
+            profile: self.profile,
+            test: self.test,
+            created: now,
+            expires_at: self.expires.map(|span| now + span),
+            revoked_at: None,
+        }
+    }
+}
+
 impl Token {
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
@@ -105,7 +120,9 @@ impl Directory {
         Ok((token, secret))
     }
 
-    /// Makes a token of a secret that the operator chose. The same secret again changes nothing.
+    /// Makes a token of a secret that the operator chose. The same secret again changes nothing, also when several
+    /// replicas start at the same moment: the first to write the hash chooses the id, and whoever comes next makes up
+    /// what a crash left out.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the secret belongs to another account.
@@ -115,12 +132,21 @@ impl Directory {
         new: NewToken,
         secret: &ProvisioningToken,
     ) -> Result<(), Error> {
-        match self.identify(secret.expose()).await {
-            Ok((owner, _)) if owner == *account => Ok(()),
-            Ok(_) => Err(Error::Invalid("the configured token belongs to another account".to_owned())),
-            Err(Error::Unauthorized) => self.store_token(account, new, secret).await.map(|_| ()),
-            Err(error) => Err(error),
+        self.account(account).await?;
+        let now = self.store.now();
+        let (owner, id) = match self.identify(secret.expose()).await {
+            Ok(found) => found,
+            Err(Error::Unauthorized) => {
+                // Whether it was this one or another replica's is read back.
+                self.committed(&Space::Installation, &pointer(account, entropy::token_id(now), secret, now)).await?;
+                self.identify(secret.expose()).await?
+            }
+            Err(error) => return Err(error),
+        };
+        if owner != *account {
+            return Err(Error::Invalid("the configured token belongs to another account".to_owned()));
         }
+        self.committed(&Space::Account(account.clone()), &record(&new.with_id(id, now), now)).await.map(|_| ())
     }
 
     async fn store_token(
@@ -131,30 +157,11 @@ impl Directory {
     ) -> Result<Token, Error> {
         self.account(account).await?;
         let now = self.store.now();
-        let token = Token {
-            id: entropy::token_id(now),
-            client: new.client,
-            scopes: new.scopes,
-            profile: new.profile,
-            test: new.test,
-            created: now,
-            expires_at: new.expires.map(|span| now + span),
-            revoked_at: None,
-        };
-        let mut batch = Batch::new(entropy::commit_id(now));
-        batch.checks.push(Check::Absent { key: keys::token(token.id) });
-        batch.writes.push(put_token(&token, 1, now));
-        let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
-        batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
-        self.store.commit(&Space::Account(account.clone()), &batch).await?;
+        let token = new.with_id(entropy::token_id(now), now);
+        self.store.commit(&Space::Account(account.clone()), &record(&token, now)).await?;
 
         // Last, and in the slot of the installation: until it is there, nobody can use the token.
-        let hash = secret.hash().to_string();
-        let mut pointer = Batch::new(entropy::commit_id(now));
-        pointer.checks.push(Check::Free { unique: keys::TOKEN_HASH, key: hash.clone() });
-        let id = format!("{account}/{}", token.id);
-        pointer.writes.push(Write::UniqueSet { unique: keys::TOKEN_HASH, key: hash, id });
-        if self.committed(&Space::Installation, &pointer).await? {
+        if self.committed(&Space::Installation, &pointer(account, token.id, secret, now)).await? {
             return Ok(token);
         }
         // A repeated commit finds its own entry, since this batch puts no document.
@@ -233,6 +240,25 @@ impl Directory {
 
 /// So many tokens of one account are listed at the most.
 const MAX_TOKENS: usize = 1_000;
+
+/// The token in its account, unless it is there.
+fn record(token: &Token, now: Timestamp) -> Batch {
+    let mut batch = Batch::new(entropy::commit_id(now));
+    batch.checks.push(Check::Absent { key: keys::token(token.id) });
+    batch.writes.push(put_token(token, 1, now));
+    let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
+    batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
+    batch
+}
+
+/// From the hash to the token, unless the hash leads somewhere.
+fn pointer(account: &AccountId, id: TokenId, secret: &ProvisioningToken, now: Timestamp) -> Batch {
+    let key = secret.hash().to_string();
+    let mut batch = Batch::new(entropy::commit_id(now));
+    batch.checks.push(Check::Free { unique: keys::TOKEN_HASH, key: key.clone() });
+    batch.writes.push(Write::UniqueSet { unique: keys::TOKEN_HASH, key, id: format!("{account}/{id}") });
+    batch
+}
 
 pub(super) fn read_token(body: &[u8]) -> Result<Token, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("token", error))

@@ -2,7 +2,7 @@
 
 use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -36,22 +36,31 @@ async fn access(
     request: Request,
 ) -> Result<Response, Failure> {
     let asked = Asked::of(&request);
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let known = request.headers().clone();
     let outcome = async {
         let caller = service.caller(&asked, Door::Api).await?;
         Ok::<_, Turned>(service.directory.access(&caller, &name).await?)
     };
     let access = outcome.await.map_err(|turned| Failure::of(turned, &asked))?;
     let etag = HeaderValue::from_str(&access.version).ok();
-    let mut response = if known.as_deref() == Some(access.version.as_str()) {
+    let mut response = if knows(&known, &access.version) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         Json(&access).into_response()
     };
     if let Some(etag) = etag {
         response.headers_mut().insert(header::ETAG, etag);
+        // An application may keep the answer, and asks at every use whether it still holds.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
+}
+
+/// Whether `If-None-Match` names this version, compared weakly (RFC 9110 §13.1.2).
+fn knows(headers: &HeaderMap, version: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == version)
 }
 
 /// What `POST /api/v1/users` takes.
@@ -82,16 +91,27 @@ async fn invite(State(service): State<Service>, request: Request) -> Result<Resp
     let asked = Asked::of(&request);
     let outcome = async {
         let caller = service.caller(&asked, Door::Api).await?;
-        let bytes = to_bytes(request.into_body(), usize::MAX)
-            .await
-            .map_err(|_| Error::Invalid("the body did not arrive completely".to_owned()))?;
-        let body: InviteBody =
-            serde_json::from_slice(&bytes).map_err(|error| Error::Invalid(format!("the body: {error}")))?;
-        let invitee = body.invitee()?;
+        let invitee = match invitee(request).await {
+            Ok(invitee) => invitee,
+            Err(error) => {
+                // What is wrong with a body is told to living tokens only.
+                service.directory.open(&caller, &[]).await?;
+                return Err(error.into());
+            }
+        };
         let record = service.directory.invite(&caller, &invitee).await?;
         Ok::<_, Turned>((StatusCode::CREATED, Json(summary(&record))).into_response())
     };
     outcome.await.map_err(|turned| Failure::of(turned, &asked))
+}
+
+async fn invitee(request: Request) -> Result<Invitee, Error> {
+    let bytes = to_bytes(request.into_body(), usize::MAX)
+        .await
+        .map_err(|_| Error::Invalid("the body did not arrive completely".to_owned()))?;
+    let body: InviteBody =
+        serde_json::from_slice(&bytes).map_err(|error| Error::Invalid(format!("the body: {error}")))?;
+    body.invitee()
 }
 
 impl InviteBody {

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
@@ -19,6 +20,10 @@ use tokio::time::Sleep;
 use super::refusal::{Refusal, Refused, RenderRefusal};
 use super::request_id::RequestId;
 use crate::metrics::Metrics;
+
+/// How much of a body that is too large is read away at the least, in bytes, and for how long.
+const SURPLUS: u64 = 4 << 20;
+const TAKE_IN: Duration = Duration::from_secs(2);
 
 /// What a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,7 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     let witness = Witness::of(&request);
     request.extensions_mut().insert(RequestDeadline(bounds.deadline));
     if declared_length(&request).is_some_and(|length| length > bounds.body_bytes) {
+        take_in(request, bounds.body_bytes).await;
         return witness.refuse(guard.render, Refusal::BodyTooLarge);
     }
     let progress = Arc::new(Progress::default());
@@ -80,6 +86,19 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
 
 fn declared_length(request: &Request) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads away what a client is sending already: closing the connection on it would reset it, and most clients would
+/// then see a broken connection instead of the answer. One that asks first (`Expect`) has sent nothing.
+async fn take_in(request: Request, allowed: u64) {
+    let patience = allowed.saturating_mul(2).saturating_add(SURPLUS);
+    if request.headers().contains_key(header::EXPECT) || declared_length(&request).is_some_and(|it| it > patience) {
+        return;
+    }
+    let mut body = request.into_body();
+    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever sends more slowly than this is answered in the middle.
+    tokio::time::timeout(TAKE_IN, reading).await.ok();
 }
 
 /// Ends when the handler's time is over: its deadline counts from the end of the body.

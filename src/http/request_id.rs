@@ -1,5 +1,6 @@
 //! A name for every request: in its answer, in its log lines, in the errors that a person reports.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ pub async fn name(State(metrics): State<Arc<Metrics>>, mut request: Request, nex
         "request",
         id = %id,
         method = %request.method(),
-        path = loggable_path(request.uri().path()),
+        path = loggable_path(request.uri().path()).as_ref(),
     );
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).instrument(span.clone()).await;
@@ -72,18 +73,20 @@ pub async fn name(State(metrics): State<Arc<Metrics>>, mut request: Request, nex
     response
 }
 
-fn loggable_path(path: &str) -> &str {
-    match RouteClass::of(path) {
-        RouteClass::Invitee if path.starts_with("/i/") => "/i/…",
-        // The bounce hook's address may hold its secret.
-        RouteClass::Hooks => "/hooks/…",
-        RouteClass::Scim
-        | RouteClass::Api
-        | RouteClass::Invitee
-        | RouteClass::Console
-        | RouteClass::Assets
-        | RouteClass::Other => path,
+/// A path without secrets and without whole mail addresses (a userName often is one).
+fn loggable_path(path: &str) -> Cow<'_, str> {
+    for secret in ["/i/", "/confirm/", "/hooks/"] {
+        if path.starts_with(secret) {
+            return Cow::Owned(format!("{secret}…"));
+        }
     }
+    let is_address = |segment: &str| segment.contains('@') || segment.contains("%40");
+    let is_token = |segment: &str| segment.starts_with("usi_") || segment.starts_with("usp_");
+    if !path.split('/').any(|segment| is_address(segment) || is_token(segment)) {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split('/').map(|segment| if is_address(segment) || is_token(segment) { "…" } else { segment });
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
 }
 
 #[cfg(test)]
@@ -115,6 +118,14 @@ mod tests {
     fn neither_an_invitation_nor_a_hook_s_secret_reaches_the_log() {
         assert_eq!(loggable_path("/i/c2VjcmV0"), "/i/…");
         assert_eq!(loggable_path("/hooks/mail/c2VjcmV0"), "/hooks/…");
+        assert_eq!(loggable_path("/confirm/c2VjcmV0"), "/confirm/…");
+        assert_eq!(loggable_path("//i/usi_c2VjcmV0"), "//i/…");
         assert_eq!(loggable_path("/scim/v2/Users"), "/scim/v2/Users");
+    }
+
+    #[test]
+    fn no_whole_address_reaches_the_log() {
+        assert_eq!(loggable_path("/api/v1/access/ada@example.com"), "/api/v1/access/…");
+        assert_eq!(loggable_path("/scim/v2/Users/ada%40example.com/x"), "/scim/v2/Users/…/x");
     }
 }

@@ -1,5 +1,6 @@
 //! What happens by itself: schedules, due timers, mails.
 
+mod hands;
 pub mod mail;
 mod post;
 pub mod schedule;

@@ -1,56 +1,80 @@
 //! The worker: looks for what is due in every account, claims it and acts on it. Replicas are equal; a claim decides
 //! which of them acts.
 //!
+//! People's timers are acted on where they are found. Letters go to a bounded number of senders, and nobody waits for
+//! those: while all of them are held up by a slow relay, further letters are put off, so that an expiry is on time
+//! whatever the relay does, and no claim outlives its lease in a queue.
+//!
 //! [`Worker::run_one`] is one look; [`Worker::run_until`] looks for ever. A test drains with the first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use governor::clock::Clock;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::mail::{Mailer, SendFailure, backoff};
-use super::post;
-use crate::directory::Directory;
-use crate::directory::Error;
-use crate::directory::timers::{DueLetter, DueWork, Fate};
+use super::hands::Hands;
+use super::mail::Mailer;
+use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
-use crate::metrics::{MailOutcome, Metrics};
+use crate::metrics::Metrics;
 use crate::store::Space;
 
 /// So many timers of one account are claimed at once.
 const CLAIM_AT_ONCE: usize = 64;
 /// So many mails are on their way at once.
 const MAILS_AT_ONCE: usize = 8;
-/// A configuration error of the relay is looked at again after this time.
-const PAUSE: Duration = Duration::from_secs(60);
-/// Between two looks when nothing is known to be due, for 1 000 accounts or fewer.
+/// How long one look waits for senders in all, and for each: as long as the relay takes mails at all, its senders stay
+/// busy, and a relay that takes none holds nobody up.
+const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
+const SENDER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a letter is put off that found no sender, give or take half.
+const SENDERS_BUSY: Duration = Duration::from_secs(10);
+/// Between two looks at every account when nothing is known to be due, per thousand accounts.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+/// However soon the next timer rings, so much of that pause lies between two looks at every account.
+const SHORTEST_PAUSE: f64 = 0.02;
 
 /// Acts on due timers and sends mails.
 pub struct Worker {
     directory: Arc<Directory>,
-    mailer: Arc<Mailer>,
     metrics: Arc<Metrics>,
-    /// How long a claim lasts: longer than a delivery can take.
+    hands: Arc<Hands>,
+    /// How long a claim lasts: a delivery that begins soon after the claim ends well within it.
     lease: Duration,
     senders: Arc<Semaphore>,
-    /// Until when the queue waits because the relay refuses us altogether.
-    paused_until: Arc<Mutex<Timestamp>>,
-    time_zone: jiff::tz::TimeZone,
+    /// `mail.rate`, of this replica.
+    pace: Option<DefaultDirectRateLimiter>,
     jitter: fn() -> f64,
 }
 
 /// What one look found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Looked {
     /// Timers that were claimed.
     pub claimed: usize,
-    /// When the next timer of any account is due.
+    /// When the next timer is due, of those accounts that were looked at.
     pub next: Option<Timestamp>,
+    /// Accounts that may have more to claim.
+    busy: BTreeSet<AccountId>,
+    /// How many accounts were looked at.
+    accounts: usize,
+}
+
+/// What the looks of one run share.
+struct Round<'a> {
+    /// Deliveries on their way, which nobody waits for until the end.
+    sending: &'a TaskTracker,
+    stop: &'a CancellationToken,
+    beat: &'a (dyn Fn() + Send + Sync),
 }
 
 impl Worker {
@@ -63,42 +87,74 @@ impl Worker {
         time_zone: jiff::tz::TimeZone,
         jitter: fn() -> f64,
     ) -> Self {
+        let hands = Hands::new(Arc::clone(&directory), mailer, Arc::clone(&metrics), mail_timeout, time_zone, jitter);
         Worker {
             directory,
-            mailer,
             metrics,
+            hands: Arc::new(hands),
             lease: mail_timeout * 2 + Duration::from_secs(15),
             senders: Arc::new(Semaphore::new(MAILS_AT_ONCE)),
-            paused_until: Arc::default(),
-            time_zone,
+            pace: None,
             jitter,
         }
     }
 
-    /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due.
-    pub async fn run_until(&self, stop: CancellationToken, beat: impl Fn()) {
-        loop {
+    /// Sends no more mails than `quota` allows; `None` sends as fast as the relay takes them.
+    #[must_use]
+    pub fn paced(self, quota: Option<Quota>) -> Self {
+        Worker { pace: quota.map(RateLimiter::direct), ..self }
+    }
+
+    /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due. Then it
+    /// claims nothing more, gives back what it has not begun, and finishes the deliveries that are on their way; the
+    /// caller bounds how long that may take.
+    pub async fn run_until(&self, stop: CancellationToken, beat: impl Fn() + Send + Sync) {
+        let sending = TaskTracker::new();
+        let round = Round { sending: &sending, stop: &stop, beat: &beat };
+        let mut trouble = None;
+        let mut busy = BTreeSet::new();
+        let mut everywhere_at = Instant::now();
+        while !stop.is_cancelled() {
             beat();
-            let looked = match stop.run_until_cancelled(self.run_one()).await {
-                None => return,
-                Some(Ok(looked)) => looked,
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "could not look for due work; trying again");
-                    Looked::default()
+            busy.append(&mut self.directory.nudge().take());
+            let everywhere = Instant::now() >= everywhere_at;
+            let accounts = std::mem::take(&mut busy);
+            let looked =
+                if everywhere { self.look_everywhere(&round).await } else { self.look(accounts, &round).await };
+            match looked {
+                Ok(looked) => {
+                    trouble = None;
+                    let pause = pause_of(looked.accounts);
+                    if everywhere {
+                        everywhere_at = Instant::now() + pause;
+                    }
+                    if let Some(next) = looked.next {
+                        let until = next.since(self.directory.store().now()).max(pause.mul_f64(SHORTEST_PAUSE));
+                        everywhere_at = everywhere_at.min(Instant::now() + until);
+                    }
+                    busy = looked.busy;
                 }
-            };
-            if looked.claimed > 0 {
-                continue;
+                Err(error) => {
+                    // Once per reason: a store that is away for an hour is one line.
+                    let reason = error.to_string();
+                    if trouble.as_ref() != Some(&reason) {
+                        tracing::warn!(reason, "could not look for due work; trying again every second");
+                    }
+                    trouble = Some(reason);
+                    everywhere_at = Instant::now() + LOOK_EVERY;
+                }
             }
-            let now = self.directory.store().now();
-            let until_next = looked.next.map_or(LOOK_EVERY, |next| next.since(now));
-            let pause = until_next.clamp(Duration::from_millis(5), LOOK_EVERY).min(LOOK_AT_LEAST_EVERY);
-            let nudged = self.directory.nudge().notified();
-            let rest = async { tokio::time::timeout(pause, nudged).await };
-            if stop.run_until_cancelled(rest).await.is_none() {
-                return;
+            if busy.is_empty() {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.directory.nudge().woken() => {}
+                    () = tokio::time::sleep_until(everywhere_at) => {}
+                }
             }
         }
+        sending.close();
+        sending.wait().await;
+        self.hands.mailer().transport().close_idle().await;
     }
 
     /// Looks at every account once and finishes what it claims there.
@@ -106,14 +162,34 @@ impl Worker {
     /// # Errors
     /// Of the store. What was claimed then is free again when its lease ends.
     pub async fn run_one(&self) -> Result<Looked, Error> {
-        let accounts = self.directory.accounts().await?;
+        let (sending, stop) = (TaskTracker::new(), CancellationToken::new());
+        let looked = self.look_everywhere(&Round { sending: &sending, stop: &stop, beat: &|| {} }).await;
+        sending.close();
+        sending.wait().await;
+        looked
+    }
+
+    async fn look_everywhere(&self, round: &Round<'_>) -> Result<Looked, Error> {
+        self.look(self.directory.accounts().await?.into_iter().collect(), round).await
+    }
+
+    async fn look(&self, accounts: BTreeSet<AccountId>, round: &Round<'_>) -> Result<Looked, Error> {
         let spaces: Vec<Space> = accounts.iter().cloned().map(Space::Account).collect();
         let due = self.directory.store().next_due(&spaces).await?;
-        let now = self.directory.store().now();
-        let mut looked = Looked::default();
-        for (account, due) in accounts.iter().zip(due) {
+        let mut looked = Looked { accounts: accounts.len(), ..Looked::default() };
+        let mut senders_until = Instant::now() + SENDERS_PATIENCE;
+        for (account, due) in accounts.into_iter().zip(due) {
             match due {
-                Some(due) if due <= now => looked.claimed += self.drain(account).await?,
+                Some(due) if due <= self.directory.store().now() => {
+                    if round.stop.is_cancelled() {
+                        break;
+                    }
+                    let claimed = self.drain(&account, &mut senders_until, round).await?;
+                    looked.claimed += claimed;
+                    if claimed > 0 {
+                        looked.busy.insert(account);
+                    }
+                }
                 Some(due) => looked.next = Some(looked.next.map_or(due, |next| next.min(due))),
                 None => {}
             }
@@ -121,138 +197,80 @@ impl Worker {
         Ok(looked)
     }
 
-    /// Claims a handful of due timers of an account and acts on them.
-    async fn drain(&self, account: &AccountId) -> Result<usize, Error> {
+    /// Claims a handful of due timers of an account and acts on them: on those of people at once and side by side, on
+    /// letters by finding them a sender.
+    async fn drain(&self, account: &AccountId, senders_until: &mut Instant, round: &Round<'_>) -> Result<usize, Error> {
         let claims = self.directory.claim_due(account, CLAIM_AT_ONCE, self.lease).await?;
         let claimed = claims.len();
         self.metrics.timers_claimed(u64::try_from(claimed).unwrap_or(u64::MAX));
-        let mut sending = JoinSet::new();
-        for claim in claims {
-            match self.directory.due(account, claim).await {
-                Ok(DueWork::Settled { event: Some(event) }) => self.metrics.transition(event),
-                Ok(DueWork::Settled { event: None }) => {}
-                Ok(DueWork::Letter(due)) => self.send(&mut sending, due).await,
-                // The lease ends by itself, and whoever claims next tries again.
-                Err(error) => tracing::warn!(%error, %account, "a due timer could not be acted on"),
+        let (letters, others): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| claim.owner.kind == keys::OUTBOX);
+        let mut acting = JoinSet::new();
+        for claim in others {
+            let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
+            acting.spawn(async move { hands.act(&account, claim, &stop).await });
+        }
+        for claim in letters {
+            (round.beat)();
+            let now = self.directory.store().now();
+            let put_off_until = if round.stop.is_cancelled() {
+                Some(claim.due)
+            } else {
+                self.hands.paused_until().filter(|until| *until > now)
+            };
+            let sender = match put_off_until {
+                Some(until) => Err(until),
+                None if let Some(wait) = self.wait_for_pace() => Err(now + wait),
+                None => {
+                    let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
+                    self.sender(senders_until, round.stop).await.ok_or(now + busy)
+                }
+            };
+            match sender {
+                Ok(permit) => {
+                    let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
+                    round.sending.spawn(async move {
+                        hands.deliver(&account, claim, &stop).await;
+                        drop(permit);
+                    });
+                }
+                Err(until) => self.hands.put_off(account, &claim, until).await,
             }
         }
-        while let Some(finished) = sending.join_next().await {
+        while let Some(finished) = acting.join_next().await {
+            (round.beat)();
             if let Err(panicked) = finished {
-                tracing::error!(%panicked, "a delivery failed in an unforeseen way");
+                // Its claim ends with the lease; a timer that cannot be acted on must not stop all others.
+                tracing::error!(%panicked, %account, "acting on a timer failed in an unforeseen way");
             }
         }
         Ok(claimed)
     }
 
-    async fn send(&self, sending: &mut JoinSet<()>, due: Box<DueLetter>) {
-        let permit = Arc::clone(&self.senders).acquire_owned().await;
-        let delivery = Delivery {
-            directory: Arc::clone(&self.directory),
-            mailer: Arc::clone(&self.mailer),
-            metrics: Arc::clone(&self.metrics),
-            paused_until: Arc::clone(&self.paused_until),
-            time_zone: self.time_zone.clone(),
-            jitter: (self.jitter)(),
-        };
-        sending.spawn(async move {
-            delivery.deliver(&due).await;
-            drop(permit);
-        });
+    /// How long the next mail has to wait for `mail.rate`. A letter that waits is given back, since no claim lasts as
+    /// long as a slow rate may want.
+    fn wait_for_pace(&self) -> Option<Duration> {
+        let pace = self.pace.as_ref()?;
+        let not_until = pace.check().err()?;
+        Some(not_until.wait_time_from(pace.clock().now()))
     }
-}
 
-/// One letter on its way.
-struct Delivery {
-    directory: Arc<Directory>,
-    mailer: Arc<Mailer>,
-    metrics: Arc<Metrics>,
-    paused_until: Arc<Mutex<Timestamp>>,
-    time_zone: jiff::tz::TimeZone,
-    jitter: f64,
-}
-
-impl Delivery {
-    async fn deliver(&self, due: &DueLetter) {
-        let now = due.now;
-        let paused_until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let fate = if paused_until > now {
-            let reply = "waiting: the relay refuses this service; see the log".to_owned();
-            Fate::Later { at: paused_until, reply, counts: false }
-        } else {
-            self.attempt(due).await
-        };
-        self.metrics.mail(counted(&fate));
-        if let Err(error) = self.directory.settle(due, &fate).await {
-            // Sent or not, the letter stays queued and goes out again with the same Message-ID and link.
-            tracing::warn!(%error, letter = %due.letter.id, "the fate of a mail could not be recorded");
+    /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
+    async fn sender(&self, until: &mut Instant, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.senders).acquire_owned();
+        tokio::select! {
+            biased;
+            permit = free => return permit.ok(),
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until((*until).min(Instant::now() + SENDER_PATIENCE)) => {}
         }
-    }
-
-    async fn attempt(&self, due: &DueLetter) -> Fate {
-        let message = post::compose(&self.directory, &self.mailer, due, &self.time_zone);
-        let outcome = match message {
-            Ok(Ok(message)) => self.mailer.transport().send(&message).await,
-            Ok(Err(failure)) => Err(failure),
-            Err(error) => {
-                tracing::error!(%error, letter = %due.letter.id, "a mail could not be written");
-                Err(SendFailure::Temporary { code: None, text: "the mail could not be written".to_owned() })
-            }
-        };
-        let kind = due.letter.kind.as_str();
-        let to = due.letter.to.masked();
-        match outcome {
-            Ok(accepted) => {
-                tracing::info!(letter = %due.letter.id, kind, to, "mail accepted by the relay");
-                Fate::Accepted { reply: accepted.reply }
-            }
-            Err(failure) => {
-                let fate = fate_of(&failure, due.letter.attempts, due.now, self.jitter);
-                tracing::warn!(letter = %due.letter.id, kind, to, code = failure.code(), outcome = outcome_of(&fate),
-                    "mail not accepted");
-                if let SendFailure::Configuration { .. } = failure {
-                    *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = due.now + PAUSE;
-                    tracing::error!(
-                        code = failure.code(),
-                        "the relay refuses this service: check mail.url and mail.from with `usherd mail test`; \
-                         the queue waits {} s",
-                        PAUSE.as_secs()
-                    );
-                }
-                fate
-            }
-        }
+        *until = Instant::now();
+        None
     }
 }
 
-fn counted(fate: &Fate) -> MailOutcome {
-    match fate {
-        Fate::Accepted { .. } => MailOutcome::Sent,
-        Fate::Bounced { .. } => MailOutcome::Bounced,
-        Fate::Later { .. } => MailOutcome::Deferred,
-        Fate::GivenUp { .. } => MailOutcome::Failed,
-    }
-}
-
-/// What a failed attempt means: who retries, and when.
-fn fate_of(failure: &SendFailure, attempts: u32, now: Timestamp, jitter: f64) -> Fate {
-    let reply = failure.text().to_owned();
-    match failure {
-        SendFailure::RecipientRefused { .. } => Fate::Bounced { reply },
-        SendFailure::Configuration { .. } => Fate::Later { at: now + PAUSE, reply, counts: false },
-        SendFailure::Temporary { .. } | SendFailure::Throttled { .. } | SendFailure::Unknown { .. } => {
-            match backoff::delay(attempts.saturating_add(1), jitter) {
-                Some(delay) => Fate::Later { at: now + delay, reply, counts: true },
-                None => Fate::GivenUp { reply },
-            }
-        }
-    }
-}
-
-fn outcome_of(fate: &Fate) -> &'static str {
-    match fate {
-        Fate::Accepted { .. } => "accepted",
-        Fate::Bounced { .. } => "bounced",
-        Fate::Later { .. } => "later",
-        Fate::GivenUp { .. } => "given up",
-    }
+/// Between two looks at so many accounts.
+fn pause_of(accounts: usize) -> Duration {
+    let thousands = u32::try_from(accounts / 1_000).unwrap_or(u32::MAX).max(1);
+    LOOK_EVERY.saturating_mul(thousands).min(LOOK_AT_LEAST_EVERY)
 }

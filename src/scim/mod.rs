@@ -32,7 +32,6 @@ pub mod path;
 pub mod profile;
 pub mod projection;
 pub mod resource;
-#[cfg(test)]
 mod samples;
 pub mod schema;
 pub mod sort;

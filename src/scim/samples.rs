@@ -1,5 +1,7 @@
 //! Every example message of RFC 7643 and RFC 7644 goes through the part of the engine that it is meant for.
 
+#![cfg(test)]
+
 use serde_json::{Map, Value};
 
 use super::error::ERROR_URN;

@@ -3,14 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/daemon/mod.rs"]
+#[expect(dead_code, reason = "what only the tests of faults and groups need")]
 mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
+mod access;
+mod bad_input;
+mod cli;
+mod conformance;
 mod discovery;
 mod first_start;
+mod invitee;
+mod lifecycle;
 mod lists;
+mod secrets;
 mod users;
 
 use daemon::client::Reply;
@@ -26,4 +34,14 @@ fn scim_error(reply: &Reply, status: u16, scim_type: Option<&str>) {
     assert_eq!(body["status"], status.to_string(), "a string");
     assert_eq!(body["scimType"].as_str(), scim_type, "{}", reply.text());
     assert!(!body["detail"].as_str().unwrap_or_default().is_empty(), "{}", reply.text());
+}
+
+/// An error of `/api/v1`: a code for programs, a sentence for people.
+#[track_caller]
+fn api_error(reply: &Reply, status: u16, code: &str) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    let body = reply.json();
+    assert_eq!(body["error"]["code"], code, "{}", reply.text());
+    assert!(!body["error"]["message"].as_str().unwrap_or_default().is_empty(), "{}", reply.text());
+    assert!(!body["error"]["requestId"].as_str().unwrap_or_default().is_empty(), "{}", reply.text());
 }

@@ -234,8 +234,8 @@ impl KeyRing {
     pub fn to_file(&self) -> String {
         let mut text = String::from(
             "# The signing keys of this usherd installation. Keep them secret and out of the store's backups:\n\
-             # whoever has them can make invitation links. `usherd keys rotate` replaces the current one, which is\n\
-             # the one without `retired`; a retired key is believed for 31 days more.\n",
+             # whoever has them can make invitation links. The current key is the one without\n\
+             # `retired`; a retired key is believed for 31 days more.\n",
         );
         for key in self.keys() {
             let secret = STANDARD.encode(&key.secret);

@@ -57,7 +57,14 @@ async fn answer(service: &Service, asked: &Asked, request: Request) -> Result<Re
             }
             let (parts, body) = request.into_parts();
             let body = match parts.method {
-                Method::POST | Method::PUT | Method::PATCH => Some(json_body(&parts.headers, body).await?),
+                Method::POST | Method::PUT | Method::PATCH => match json_body(&parts.headers, body).await {
+                    Ok(body) => Some(body),
+                    Err(failure) => {
+                        // What is wrong with a body is told to living tokens only.
+                        service.directory.open(&caller, &[]).await?;
+                        return Err(failure);
+                    }
+                },
                 _ => None,
             };
             let call = resources::Call { service, caller: &caller, kind, headers: &parts.headers, query: &query };

@@ -327,7 +327,10 @@ impl RedisStore {
     pub(super) async fn installation(&self) -> Result<Option<String>, StoreError> {
         let mut commands = Pipeline::new();
         commands.cmd("GET").arg(self.keys.installation());
-        single(self.link.send(&commands, Access::Marker, Repeat::Once).await?)
+        let marker: Option<String> = single(self.link.send(&commands, Access::Marker, Repeat::Once).await?)?;
+        // Whoever asks for the marker goes by it, so the link has to as well: `usherd init` may have written it.
+        drop(self.link.verify(marker.as_deref()));
+        Ok(marker)
     }
 
     /// Writes the marker when there is none; returns the one that is there then.

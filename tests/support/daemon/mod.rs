@@ -317,7 +317,8 @@ impl Daemon {
         self.try_ops(path).expect("the ops listener answers")
     }
 
-    fn try_ops(&self, path: &str) -> Option<Reply> {
+    /// As [`Self::ops`]; `None` when nobody answers.
+    pub fn try_ops(&self, path: &str) -> Option<Reply> {
         Request::new(self.ops_port, "GET", path).try_send()
     }
 
@@ -344,6 +345,15 @@ impl Daemon {
         }
     }
 
+    /// Waits until every invitation is mailed and noted as such, after which nobody's version changes by itself.
+    pub fn settle(&self) {
+        let is_out = |user: &Value| {
+            let invitation = &user[USHERD]["invitation"];
+            invitation["state"] != "live" || invitation["sentAt"].is_string()
+        };
+        eventually(|| self.get("/Users").json()["Resources"].as_array().unwrap().iter().all(is_out).then_some(()));
+    }
+
     /// All mail files, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         mails::read_all(&self.data().join("mail"))
@@ -361,6 +371,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    #[expect(clippy::print_stdout, reason = "the log of a failed test")]
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Either may fail only because it has ended already.

@@ -1,8 +1,8 @@
 """A real SMTP server for tests, which records what it takes and misbehaves on request.
 
-    server.py --directory FOLDER [--tls starttls|implicit] [--auth USER:PASSWORD] [--no-smtputf8]
+    server.py --directory FOLDER [--port N] [--tls starttls|implicit] [--auth USER:PASSWORD] [--no-smtputf8]
 
-It listens on a free port of 127.0.0.1, prints the port as the first line, and ends when its standard input closes, so
+It listens on 127.0.0.1, on a free port unless one is given, prints the port as the first line, and ends when its standard input closes, so
 it never outlives the test. Every message is FOLDER/<number>.eml with FOLDER/<number>.json beside it: the envelope,
 what Python's parser makes of the message, whether it was acknowledged, and the number of the connection.
 With --tls, FOLDER/ca.pem is the certificate to trust.
@@ -15,6 +15,8 @@ The local part of a recipient chooses what happens (a sender may be refuse-550@ 
     defer-421@    421 4.3.2 at RCPT          stall@               never answers RCPT
     hang-up@      accepts, then closes       stall-after-data@    takes the content and never answers
                   at the next MAIL
+
+With `once-` in front it happens to this address only once, and then all is well: once-drop-after-data@, once-defer-451@.
 """
 
 import argparse
@@ -37,6 +39,14 @@ class Recorder:
         self.directory = directory
         self.connections = 0
         self.messages = 0
+        self.seen = set()
+
+    def mood(self, address):
+        """What is to happen to this recipient."""
+        local = address.split("@")[0]
+        if not local.startswith("once-"):
+            return local
+        return "" if address in self.seen else local.removeprefix("once-")
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):
         if not hasattr(session, "number"):
@@ -59,7 +69,7 @@ class Recorder:
         return "250 2.1.0 OK"
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        local = address.split("@")[0]
+        local = self.mood(address)
         if local == "stall":
             await asyncio.sleep(FOR_EVER)
         refusal = {
@@ -69,12 +79,14 @@ class Recorder:
             "defer-421": "421 4.3.2 shutting down",
         }.get(local)
         if refusal:
+            self.seen.add(address)
             return refusal
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server, session, envelope):
-        local = envelope.rcpt_tos[0].split("@")[0]
+        local = self.mood(envelope.rcpt_tos[0])
+        self.seen.add(envelope.rcpt_tos[0])
         acknowledged = local not in ("drop-after-data", "stall-after-data", "reject-after-data")
         encrypted = server.transport.get_extra_info("ssl_object") is not None
         number = self.record(session, envelope, encrypted, acknowledged)
@@ -146,6 +158,7 @@ def authenticator(expected):
 async def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--directory", type=pathlib.Path, required=True)
+    arguments.add_argument("--port", type=int, default=0)
     arguments.add_argument("--tls", choices=["starttls", "implicit"])
     arguments.add_argument("--auth")
     arguments.add_argument("--no-smtputf8", action="store_true")
@@ -167,7 +180,7 @@ async def main():
 
     loop = asyncio.get_running_loop()
     implicit = context if options.tls == "implicit" else None
-    server = await loop.create_server(session, "127.0.0.1", 0, ssl=implicit)
+    server = await loop.create_server(session, "127.0.0.1", options.port, ssl=implicit)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,0 +1,159 @@
+//! What an invited person meets in the browser, and what robots that follow links cannot do.
+
+use rstest::rstest;
+
+use crate::daemon::browser::form_token;
+use crate::daemon::{Daemon, Store};
+
+fn invited(store: Store) -> (Daemon, String, String) {
+    let daemon = Daemon::start(store, &[("USHERD_LIMITS__SIGN_IN", "off")]);
+    let id = daemon.create_user("ada@example.com");
+    let link = daemon.mail("ada@example.com", 1).link();
+    daemon.settle();
+    (daemon, id, link)
+}
+
+#[rstest]
+fn a_wrong_address_is_told_and_kept_in_the_form(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, id, link) = invited(store);
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    assert!(!page.text().contains("ada@example.com"), "the page does not tell the address that it asks for");
+    for wrong in ["eve@example.com", "no address at all", "\"><script>alert(1)</script>"] {
+        let reply = browser.accept(&page, wrong);
+        assert_eq!(reply.status, 422, "{wrong}");
+        let shown = wrong.replace('"', "&#34;").replace('<', "&#60;").replace('>', "&#62;");
+        assert!(reply.text().contains(&format!("value=\"{shown}\"")), "{}", reply.text());
+    }
+    assert_eq!(browser.accept(&page, "").status, 422);
+    assert_eq!(daemon.status(&id), "Pending");
+    // Case is forgiven, and so is a space that a telephone adds.
+    assert_eq!(browser.accept(&page, " Ada@Example.com ").status, 200);
+    assert_eq!(daemon.status(&id), "Active");
+}
+
+#[rstest]
+fn an_acceptance_is_said_once_and_then_known(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, id, link) = invited(store);
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    let mut other = daemon.browser();
+    let same_page = other.open(&link);
+    assert_eq!(browser.accept(&page, "ada@example.com").status, 200);
+    assert_eq!(browser.cookies(), "", "the cookie goes with the acceptance");
+    let repeated = other.accept(&same_page, "ada@example.com");
+    assert_eq!(repeated.status, 409);
+    assert!(repeated.text().contains("already accepted"), "{}", repeated.text());
+    let opened = daemon.browser().open(&link);
+    assert_eq!(opened.status, 409);
+    assert_eq!(daemon.status(&id), "Active");
+}
+
+#[rstest]
+fn fifty_clicks_at_once_are_one_acceptance(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, id, link) = invited(store);
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    let (cookies, csrf) = (browser.cookies(), form_token(&page));
+    let mut statuses: Vec<u16> = std::thread::scope(|scope| {
+        let clicks: Vec<_> = (0..50)
+            .map(|_| {
+                scope.spawn(|| {
+                    let form = [("address", "ada@example.com"), ("csrf", csrf.as_str())];
+                    daemon.request("POST", "/accept").header("cookie", &cookies).form(&form).send().status
+                })
+            })
+            .collect();
+        clicks.into_iter().map(|click| click.join().unwrap()).collect()
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 200);
+    assert_eq!(statuses[1..], [409; 49]);
+    assert_eq!(daemon.status(&id), "Active");
+    let shown = daemon.cli(&["user", "show", "--account", "default", &id]).stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    // Created, mail taken by the relay, accepted.
+    assert_eq!(shown["revision"], 3);
+}
+
+#[rstest]
+fn declining_is_possible_and_told(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, id, link) = invited(store);
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    let declined = browser.submit("/accept/decline", &[("csrf", &form_token(&page))]);
+    assert_eq!(declined.status, 200, "{}", declined.text());
+    assert!(declined.text().contains("You have declined"), "{}", declined.text());
+    assert_eq!(daemon.status(&id), "Pending declined");
+    let opened = daemon.browser().open(&link);
+    assert_eq!(opened.status, 410);
+    assert_eq!(daemon.mails_to("ada@example.com").len(), 1);
+}
+
+#[rstest]
+fn a_mail_scanner_does_no_harm(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, id, link) = invited(store);
+    let before = daemon.get(&format!("/Users/{id}")).json();
+    let path = link.split_once(&format!(":{}", daemon.port)).unwrap().1;
+    for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"] {
+        for _ in 0..3 {
+            let reply = daemon.request(method, path).send();
+            assert!(reply.status < 500, "{method}: {}", reply.status);
+        }
+    }
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    let csrf = form_token(&page);
+    let cookies = browser.cookies();
+    let address = ("address", "ada@example.com");
+    // The link alone, the cookie alone, the form alone, a form that another site sends, a forged one.
+    assert_eq!(daemon.request("POST", path).form(&[address]).send().status, 405);
+    assert_eq!(daemon.request("POST", "/accept").form(&[address]).send().status, 410);
+    assert_eq!(daemon.request("POST", "/accept").header("cookie", &cookies).form(&[address]).send().status, 410);
+    assert_eq!(daemon.request("POST", "/accept").form(&[address, ("csrf", &csrf)]).send().status, 410);
+    let foreign = daemon.request("POST", "/accept").header("cookie", &cookies).header("sec-fetch-site", "cross-site");
+    assert_eq!(foreign.form(&[address, ("csrf", &csrf)]).send().status, 410);
+    let forged = daemon.request("POST", "/accept").header("cookie", &cookies);
+    assert_eq!(forged.form(&[address, ("csrf", "AAAA")]).send().status, 410);
+    assert_eq!(daemon.request("POST", "/accept/decline").header("cookie", &cookies).send().status, 410);
+    assert_eq!(daemon.get(&format!("/Users/{id}")).json(), before);
+    assert_eq!(browser.accept(&page, "ada@example.com").status, 200, "and the person still gets in");
+}
+
+#[rstest]
+fn a_link_that_is_none_tells_nothing(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, _, link) = invited(store);
+    let mut forged = link.clone();
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'A' { 'B' } else { 'A' });
+    let nowhere = daemon.url("/i/usi_nonsense");
+    let pages: Vec<_> = [forged, nowhere].iter().map(|link| daemon.browser().open(link)).collect();
+    for page in &pages {
+        assert_eq!(page.status, 410);
+        assert!(page.text().contains("This link does not work"), "{}", page.text());
+    }
+    assert_eq!(pages[0].text(), pages[1].text());
+}
+
+#[rstest]
+fn pages_are_private_and_load_nothing_from_elsewhere(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let (daemon, _, link) = invited(store);
+    let mut browser = daemon.browser();
+    let page = browser.open(&link);
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    let token = link.rsplit('/').next().unwrap();
+    assert!(!page.text().contains(token), "no page repeats the token");
+    let opened = daemon.request("GET", &format!("/i/{token}")).send();
+    let cookie = opened.header("set-cookie").to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    assert_eq!((opened.status, opened.header("location")), (303, "/accept"));
+    for asset in page.text().split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()) {
+        if asset.starts_with('/') {
+            let asset = asset.split('#').next().unwrap();
+            assert_eq!(daemon.request("GET", asset).send().status, 200, "{asset}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What takes days: the same use cases and the same worker in this process, with a clock that is moved on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use usherd::app::{Opened, open_now};
+use usherd::config::Configuration;
+use usherd::directory::invitations::Acceptance;
+use usherd::directory::provision::IfMatch;
+use usherd::directory::record::UserRecord;
+use usherd::directory::tokens::NewToken;
+use usherd::directory::{Directory, Door, Request};
+use usherd::domain::ids::AccountId;
+use usherd::domain::secrets::Scopes;
+use usherd::domain::user::State;
+use usherd::jobs::worker::Worker;
+use usherd::metrics::Metrics;
+
+use crate::daemon::mails::{self, Mail};
+use crate::daemon::{Store, set_active, user};
+use crate::redis_server::{RedisServer, free_port};
+use crate::smtp::{SmtpServer, header};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The first back-off is a minute, give or take a fifth.
+const BACKED_OFF: Duration = Duration::from_secs(73);
+
+struct House {
+    opened: Opened,
+    worker: Worker,
+    account: AccountId,
+    client: Request,
+    mails: PathBuf,
+    _directory: TempDir,
+    _redis: Option<RedisServer>,
+}
+
+impl House {
+    async fn open(store: Store, overrides: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let redis = (store == Store::Redis).then(RedisServer::start);
+        let data = directory.path().join("data");
+        let mut environment = vec![
+            ("USHERD_STORE__PATH".to_owned(), data.display().to_string()),
+            ("USHERD_MAIL__FROM".to_owned(), "usherd <no-reply@usherd.example.org>".to_owned()),
+            ("USHERD_JOBS__EXPIRE".to_owned(), "* * * * * *".to_owned()),
+            ("USHERD_JOBS__RENEW".to_owned(), "* * * * * *".to_owned()),
+            ("USHERD_JOBS__REMIND".to_owned(), "* * * * * *".to_owned()),
+        ];
+        environment.extend(
+            redis.iter().map(|redis| ("USHERD_STORE__URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port))),
+        );
+        environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let settings = Configuration::load(None, environment.into_iter()).unwrap().settings;
+        let opened = open_now(&settings, "https://usherd.example.org", "usherd.example.org").await.unwrap();
+        let worker = Worker::new(
+            opened.directory.clone(),
+            opened.mailer.clone(),
+            Metrics::new().into(),
+            settings.mail.timeout,
+            TimeZone::UTC,
+            || 0.5,
+        );
+        let account: AccountId = "default".parse().unwrap();
+        opened.directory.ensure_account(&account, "Acme").await.unwrap();
+        let new = NewToken {
+            client: usherd::domain::names::ClientName::parse("okta").unwrap(),
+            scopes: Scopes::bootstrap(),
+            profile: "lenient".to_owned(),
+            test: false,
+            expires: None,
+        };
+        let (token, _) = opened.directory.create_token(&account, new).await.unwrap();
+        let client = Request::by_token(account.clone(), token.id, Door::Scim, None);
+        House { opened, worker, account, client, mails: data.join("mail"), _directory: directory, _redis: redis }
+    }
+
+    fn directory(&self) -> &Directory {
+        &self.opened.directory
+    }
+
+    async fn create(&self, address: &str) -> String {
+        let (_, record) = self.directory().create_user(&self.client, user(address)).await.unwrap();
+        self.look().await;
+        record.user.id.to_string()
+    }
+
+    async fn set_active(&self, id: &str, active: bool) {
+        self.directory().patch_user(&self.client, id, &IfMatch::Any, set_active(active)).await.unwrap();
+        self.look().await;
+    }
+
+    async fn record(&self, address: &str) -> UserRecord {
+        self.directory().find_user(&self.account, address).await.unwrap().unwrap()
+    }
+
+    /// `Pending expired`.
+    async fn status(&self, address: &str) -> String {
+        let shown = Value::Object(self.record(address).await.representation(self.directory().user_type()));
+        let extension = &shown[crate::daemon::USHERD];
+        let reason = extension["statusReason"].as_str().map_or(String::new(), |reason| format!(" {reason}"));
+        format!("{}{reason}", extension["status"].as_str().unwrap())
+    }
+
+    /// Does everything that is due now.
+    async fn look(&self) {
+        for _ in 0..100 {
+            if self.worker.run_one().await.unwrap().claimed == 0 {
+                return;
+            }
+        }
+        panic!("there is always something due");
+    }
+
+    async fn after(&self, span: Duration) {
+        self.opened.store.advance(span);
+        self.look().await;
+    }
+
+    fn mails_to(&self, address: &str) -> Vec<Mail> {
+        mails::read_all(&self.mails).into_iter().filter(|mail| mail.to == address).collect()
+    }
+
+    async fn accept(&self, link: &str, address: &str) {
+        let acceptance =
+            Acceptance { address: address.parse_address(), given_name: None, family_name: None, request_id: None };
+        self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.unwrap();
+        self.look().await;
+    }
+}
+
+trait ParseAddress {
+    fn parse_address(&self) -> usherd::domain::names::EmailAddress;
+}
+
+impl ParseAddress for str {
+    fn parse_address(&self) -> usherd::domain::names::EmailAddress {
+        usherd::domain::names::EmailAddress::parse(self).unwrap()
+    }
+}
+
+/// Message-ID and link of each message to this address, acknowledged or not.
+fn messages(server: &SmtpServer, to: &str) -> Vec<(String, String)> {
+    let records = server.messages().into_iter().filter(|record| record["to"] == json!([to]));
+    records
+        .map(|record| {
+            let message = &record["message"];
+            let link = mails::link_in(message["text"].as_str().unwrap()).unwrap();
+            (header(message, "Message-ID")[0].to_owned(), link)
+        })
+        .collect()
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_deferred_goes_out_a_minute_later(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    let address = "once-defer-451@example.org";
+    house.create(address).await;
+    house.after(Duration::from_secs(47)).await;
+    assert_eq!(messages(&server, address), [], "it came back before its time");
+    house.after(BACKED_OFF).await;
+    assert_eq!(messages(&server, address).len(), 1);
+    assert_eq!(house.status(address).await, "Pending");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_fate_nobody_knows_is_repeated_as_the_same_mail(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let server = SmtpServer::start(&[]);
+    let overrides = [("USHERD_MAIL__URL", &*server.url("smtp", "")), ("USHERD_INVITATIONS__REMIND_AFTER", "off")];
+    let house = House::open(store, &overrides).await;
+    let address = "once-drop-after-data@example.org";
+    house.create(address).await;
+    house.after(BACKED_OFF).await;
+    let copies = messages(&server, address);
+    assert_eq!(copies.len(), 2);
+    assert_eq!(copies[0], copies[1], "another Message-ID or another link");
+    house.after(DAY).await;
+    assert_eq!(messages(&server, address).len(), 2, "an accepted mail went out again");
+    house.accept(&copies[0].1, address).await;
+    assert_eq!(house.status(address).await, "Active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_relay_never_takes_is_given_up_after_seven_attempts() {
+    let server = SmtpServer::start(&[]);
+    let overrides = [("USHERD_MAIL__URL", server.url("smtp", "")), ("USHERD_INVITATIONS__TTL", "30d".to_owned())];
+    let overrides: Vec<_> = overrides.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let house = House::open(Store::Embedded, &overrides).await;
+    let address = "drop-after-data@example.org";
+    house.create(address).await;
+    // Half of the jitter is none: 1 m, 5 m, 15 m, 1 h, 3 h, 6 h.
+    for (attempt, minutes) in [1, 5, 15, 60, 180, 360].into_iter().enumerate() {
+        assert_eq!(messages(&server, address).len(), attempt + 1);
+        assert_eq!(house.status(address).await, "Pending");
+        house.after(MINUTE * minutes + Duration::from_secs(1)).await;
+    }
+    let copies = messages(&server, address);
+    assert_eq!(copies.len(), 7);
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    assert_eq!(house.status(address).await, "Pending send_failed");
+    house.after(DAY).await;
+    assert_eq!(messages(&server, address).len(), 7);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_comes_up_later_gets_what_waited(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let port = free_port();
+    let house = House::open(store, &[("USHERD_MAIL__URL", &format!("smtp://127.0.0.1:{port}"))]).await;
+    for number in 0..20 {
+        house.create(&format!("person-{number}@example.org")).await;
+    }
+    let server = SmtpServer::start(&["--port", &port.to_string()]);
+    house.after(BACKED_OFF).await;
+    for number in 0..20 {
+        assert_eq!(messages(&server, &format!("person-{number}@example.org")).len(), 1);
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_refuses_this_service_pauses_the_queue_and_nobody_bounces(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    house.create("once-relay-554@example.org").await;
+    house.create("grace@example.org").await;
+    assert_eq!(messages(&server, "grace@example.org"), [], "the queue did not wait");
+    assert_eq!(house.status("once-relay-554@example.org").await, "Pending");
+    house.after(MINUTE + Duration::from_secs(1)).await;
+    assert_eq!(messages(&server, "grace@example.org").len(), 1);
+    assert_eq!(messages(&server, "once-relay-554@example.org").len(), 1);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_of_seven_days_is_reminded_three_times_renewed_twice_and_then_left_alone(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store, &[]).await;
+    let address = "ada@example.org";
+    house.create(address).await;
+    for round in 1..=3 {
+        // Reminders at 1/7, 3/7 and 5/7 carry the link of the invitation.
+        for (day, mails) in [(1, 2), (2, 2), (3, 3), (4, 3), (5, 4), (6, 4)] {
+            house.after(DAY + Duration::from_secs(1)).await;
+            assert_eq!(house.mails_to(address).len(), (round - 1) * 4 + mails, "round {round}, day {day}");
+        }
+        let links: Vec<String> = house.mails_to(address).iter().skip((round - 1) * 4).map(Mail::link).collect();
+        assert!(links.iter().all(|link| *link == links[0]), "{links:?}");
+        house.after(DAY).await;
+        house.after(Duration::from_secs(2)).await;
+    }
+    assert_eq!(house.status(address).await, "Pending expired");
+    let mails = house.mails_to(address);
+    assert_eq!(mails.len(), 12);
+    let links: std::collections::BTreeSet<String> = mails.iter().map(Mail::link).collect();
+    assert_eq!(links.len(), 3);
+    house.after(DAY * 30).await;
+    assert_eq!(house.mails_to(address).len(), 12);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_re_invitation_that_nobody_takes_up_falls_back_to_inactive(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house =
+        House::open(store, &[("USHERD_INVITATIONS__REMIND_AFTER", "off"), ("USHERD_INVITATIONS__MAX_RENEWALS", "1")])
+            .await;
+    let address = "ada@example.org";
+    let id = house.create(address).await;
+    house.accept(&house.mails_to(address)[0].link(), address).await;
+    house.set_active(&id, false).await;
+    assert_eq!(house.status(address).await, "Inactive idp");
+    house.set_active(&id, true).await;
+    assert_eq!(house.record(address).await.user.state(), State::RL);
+    assert_eq!(house.mails_to(address).len(), 2);
+    house.after(DAY * 7 + Duration::from_secs(2)).await;
+    assert_eq!(house.record(address).await.user.state(), State::RL, "renewed once");
+    assert_eq!(house.mails_to(address).len(), 3);
+    house.after(DAY * 7 + Duration::from_secs(2)).await;
+    assert_eq!(house.record(address).await.user.state(), State::I);
+    assert_eq!(house.mails_to(address).len(), 3);
+    house.after(DAY * 30).await;
+    assert_eq!(house.mails_to(address).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_of_somebody_who_was_deactivated_meanwhile_is_not_sent() {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(Store::Embedded, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    let address = "once-defer-451@example.org";
+    let id = house.create(address).await;
+    house.set_active(&id, false).await;
+    house.after(BACKED_OFF).await;
+    house.after(DAY).await;
+    assert_eq!(messages(&server, address), []);
+}

@@ -1,0 +1,158 @@
+//! Changes of more members than one commit holds.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, Store, patch};
+use crate::redis_server::eventually;
+use crate::{SILENT, create_group, group, groups_of, list, members};
+
+/// Debug builds are slow; what is proven here is not speed.
+const PATIENT: [(&str, &str); 4] = [
+    SILENT,
+    ("USHERD_STORE__DEADLINE", "60s"),
+    ("USHERD_HTTP__REQUEST_DEADLINE", "60s"),
+    ("USHERD_LIMITS__SCIM", "off"),
+];
+
+/// Users made by eight connections at once, in the order of their ids.
+fn crowd(daemon: &Daemon, count: usize) -> Vec<String> {
+    let mut ids: Vec<String> = std::thread::scope(|scope| {
+        let make = |worker: usize| {
+            let each = (worker..count).step_by(8);
+            each.map(|i| {
+                let user = json!({ "userName": format!("u{i}"), "externalId": format!("x{i}") });
+                daemon.post("/Users", &user).json()["id"].as_str().unwrap().to_owned()
+            })
+            .collect::<Vec<_>>()
+        };
+        let workers: Vec<_> = (0..8).map(|worker| scope.spawn(move || make(worker))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    ids.sort();
+    ids
+}
+
+fn refs(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
+#[rstest]
+fn two_thousand_members_come_change_and_go(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = Daemon::start(store, &PATIENT);
+    let ids = crowd(&daemon, 2_020);
+    let id = create_group(&daemon, "Staff", &refs(&ids[..2_000]));
+    let path = format!("/Groups/{id}");
+    assert_eq!(members(&daemon, &id), ids[..2_000]);
+    assert_eq!(groups_of(&daemon, &ids[1_999]).len(), 1);
+
+    // The whole list again, but for one who left and one who came: two writes of members, and one version.
+    let version = |reply: &crate::daemon::client::Reply| -> u64 {
+        reply.header("etag").trim_start_matches("W/").trim_matches('"').parse().unwrap()
+    };
+    let before = version(&daemon.get(&format!("{path}?excludedAttributes=members")));
+    let mut wanted = ids[1..2_000].to_vec();
+    wanted.push(ids[2_010].clone());
+    let replace =
+        |wanted: &[String]| patch(json!([{ "op": "replace", "path": "members", "value": list(&refs(wanted)) }]));
+    assert_eq!(daemon.patch(&path, &replace(&wanted)).status, 204);
+    assert_eq!(members(&daemon, &id), wanted);
+    let after = version(&daemon.get(&format!("{path}?excludedAttributes=members")));
+    assert_eq!(after, before + 1);
+    assert_eq!(daemon.patch(&path, &replace(&wanted)).status, 204);
+    assert_eq!(version(&daemon.get(&format!("{path}?excludedAttributes=members"))), after, "nothing to write");
+    assert_eq!(groups_of(&daemon, &ids[0]), []);
+    assert_eq!(groups_of(&daemon, &ids[2_010]).len(), 1);
+
+    // A list that they are all in already, with some more.
+    let all = patch(json!([{ "op": "add", "path": "members", "value": list(&refs(&ids)) }]));
+    assert_eq!(daemon.patch(&path, &all).status, 204);
+    assert_eq!(members(&daemon, &id), ids);
+
+    assert_eq!(daemon.put(&path, &group("Staff", &[])).status, 200);
+    assert_eq!(members(&daemon, &id), [] as [String; 0]);
+    for user in [&ids[0], &ids[1_000], &ids[2_019]] {
+        assert_eq!(groups_of(&daemon, user), []);
+    }
+    assert_eq!(daemon.patch(&path, &all).status, 204);
+    assert_eq!(daemon.delete(&path).status, 204);
+    eventually(|| {
+        let page = daemon.get("/Users?attributes=groups&count=1000").json();
+        let left = page["Resources"].as_array().unwrap().iter().filter(|user| user.get("groups").is_some()).count();
+        (left == 0).then_some(())
+    });
+}
+
+#[rstest]
+fn a_crash_in_the_middle_of_a_large_change_is_finished_after_the_restart(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    // The timer of the change rings this long after it began.
+    let overrides = [SILENT, ("USHERD_LIMITS__SCIM", "off"), ("USHERD_STORE__DEADLINE", "5s")];
+    let mut daemon = Daemon::start(store, &overrides);
+    let ids = crowd(&daemon, 3_000);
+    let half = create_group(&daemon, "Half", &[]);
+    let path = format!("/Groups/{half}");
+    let body = patch(json!([{ "op": "add", "path": "members", "value": list(&refs(&ids)) }]));
+    let request = daemon.scim("PATCH", &path).json(&body);
+    let sender = std::thread::spawn(move || request.try_send().map(|reply| reply.status));
+    let some = |daemon: &Daemon| {
+        let page = daemon.get(&format!("/Users?filter=groups.value%20eq%20%22{half}%22&count=0")).json();
+        page["totalResults"].as_u64().unwrap()
+    };
+    let cut = eventually(|| Some(some(&daemon)).filter(|count| *count > 0));
+    daemon.kill9();
+    assert!(sender.join().unwrap().is_none(), "the answer never came");
+    assert!(cut < 3_000, "the change was over before the crash: {cut}");
+    daemon.restart();
+    eventually(|| (some(&daemon) == 3_000).then_some(()));
+    assert_eq!(members(&daemon, &half), ids);
+
+    if store == Store::Redis {
+        eventually(|| daemon.redis().ask("KEYS *doc:membership*").starts_with("*0").then_some(()));
+    }
+
+    // The next change of the group finds nothing in its way.
+    let one: Value = patch(json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", ids[0]) }]));
+    assert_eq!(daemon.patch(&path, &one).status, 204);
+    assert_eq!(members(&daemon, &half), ids[1..]);
+}
+
+/// Not a proof but a figure, for the machine it runs on: `cargo test --release --test groups -- --ignored --nocapture`.
+#[rstest]
+#[ignore = "a measurement"]
+fn what_one_member_costs_in_a_small_and_in_a_large_group(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    const LARGE: usize = 10_000;
+    const ROUNDS: usize = 300;
+    let daemon = Daemon::start(store, &PATIENT);
+    let ids = crowd(&daemon, LARGE + 1);
+    let (newcomer, others) = ids.split_last().unwrap();
+    let small = create_group(&daemon, "Small", &refs(&others[..10]));
+    let large = create_group(&daemon, "Large", &refs(others));
+    let add = patch(json!([{ "op": "add", "path": "members", "value": list(&[newcomer]) }]));
+    let remove = patch(json!([{ "op": "remove", "path": format!("members[value eq \"{newcomer}\"]") }]));
+    let mut times: [Vec<u128>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        for (group, times) in [&small, &large].into_iter().zip(&mut times) {
+            let path = format!("/Groups/{group}?excludedAttributes=members");
+            for body in [&add, &remove] {
+                times.push(timed(|| assert_eq!(daemon.patch(&path, body).status, 200)));
+            }
+        }
+    }
+    let [small, large] = times.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    });
+    println!(
+        "{store:?}: one member of 10: {small} us, of {LARGE}: {large} us, {:.2} times as much",
+        large as f64 / small as f64
+    );
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn timed(what: impl FnOnce()) -> u128 {
+    let begun = std::time::Instant::now();
+    what();
+    begun.elapsed().as_micros()
+}
