@@ -12,8 +12,6 @@ use crate::domain::secrets::{ProvisioningToken, Scopes};
 
 /// The client of the first token.
 const FIRST_CLIENT: &str = "bootstrap";
-/// Who administers an account for which nobody is named: the link that is printed lets them in.
-const FIRST_ADMIN: &str = "admin@localhost.localdomain";
 
 /// What the first start has to tell. Secrets are in it, so it goes to the terminal and nowhere else.
 #[derive(Debug, Default)]
@@ -21,7 +19,8 @@ pub struct Welcome {
     pub account: String,
     pub scim_base: String,
     pub token: Option<ProvisioningToken>,
-    pub admin: Option<(EmailAddress, String)>,
+    /// Who comes in as the first admin, and by which link; nobody in particular when no address was given.
+    pub admin: Option<(Option<EmailAddress>, String)>,
     pub mails: String,
 }
 
@@ -54,12 +53,11 @@ pub(super) async fn bootstrap(
     let named = settings.bootstrap.admin_email.clone();
     let mut admin = None;
     if named.is_some() || made {
-        let address = match named {
-            Some(address) => address,
-            None => EmailAddress::parse(FIRST_ADMIN).map_err(|error| Error::Internal(error.to_string()))?,
+        let link = match &named {
+            Some(address) => patiently(waiting, absent, || directory.ensure_admin(account, address)).await?,
+            None => patiently(waiting, absent, || directory.ensure_unnamed_admin(account)).await?,
         };
-        let link = patiently(waiting, absent, || directory.ensure_admin(account, &address)).await?;
-        admin = link.map(|link| (address, link));
+        admin = link.map(|link| (named, link));
     }
     if !made {
         tracing::info!(
@@ -88,7 +86,11 @@ impl fmt::Display for Welcome {
             None => writeln!(f, "  SCIM token      the configured one (bootstrap.scim_token)")?,
         }
         if let Some((address, link)) = &self.admin {
-            writeln!(f, "  First admin     {address}: accept with this address at\n                  {link}")?;
+            let whose = match address {
+                Some(address) => format!("{address}: accept with this address at"),
+                None => "accept with your own address at".to_owned(),
+            };
+            writeln!(f, "  First admin     {whose}\n                  {link}")?;
         }
         writeln!(f, "  Mails           {}", self.mails)?;
         if let Some(token) = &self.token {

@@ -14,7 +14,7 @@ use crate::http::edge::{self, EdgeSettings};
 use crate::http::pages::{self, Notice};
 use crate::http::refusal::{Refusal, Refused};
 use crate::http::service::Service;
-use crate::http::{api, invitee, scim};
+use crate::http::{api, console, invitee, scim};
 use crate::metrics::Metrics;
 use crate::scim::ScimError;
 
@@ -27,6 +27,7 @@ pub fn public(service: Service, settings: EdgeSettings, metrics: Arc<Metrics>) -
         .merge(api::router())
         .route("/api/{*rest}", any(api::not_found))
         .merge(invitee::router())
+        .merge(console::router())
         .merge(pages::assets::router())
         .route("/", get(home))
         .fallback(not_found)

@@ -19,7 +19,7 @@ use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::Channel;
 use crate::domain::token::keyring::KeyRing;
-use crate::domain::user::{ACCOUNT_ADMIN, Side, State, Status};
+use crate::domain::user::{ACCOUNT_ADMIN, Side, State, Status, User};
 use crate::store::{Batch, Bounds, Check, Entry, Index, Page, Space, Store, StoreError, Write};
 
 /// Why this replica must not work on this store.
@@ -188,6 +188,29 @@ impl Directory {
         }
     }
 
+    /// Makes an Account Admin whose address nobody knows yet: whoever holds the link becomes one, with an address of
+    /// their own. Nothing is mailed. `None` when the account has this user already.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn ensure_unnamed_admin(&self, id: &AccountId) -> Result<Option<String>, Error> {
+        if self.find_user(id, UNNAMED_ADMIN).await?.is_some() {
+            return Ok(None);
+        }
+        let user_name = UserName::parse(UNNAMED_ADMIN).map_err(|error| Error::Internal(error.to_string()))?;
+        let request = by_cli(id);
+        let record = retrying!(self, {
+            let (context, _) = self.open(&request, &[]).await?;
+            let user = User::unborn(entropy::resource_id(context.now), user_name.clone(), ACCOUNT_ADMIN);
+            let before = UserRecord::unborn(user, context.now);
+            let mut change = self.change(&context, "user.invited", before.clone(), before).await?;
+            change.apply(&Event::Invited { reactivate: false }, context.now)?;
+            change.apply(&Event::LinkCopied, context.now)?;
+            self.commit_change(&context, change).await
+        })?;
+        self.console_link(id, &record).map(Some)
+    }
+
     fn console_link(&self, id: &AccountId, record: &UserRecord) -> Result<String, Error> {
         self.link(id, &record.user, Channel::Console)
     }
@@ -326,6 +349,9 @@ impl Directory {
         Ok(Granted { record, link })
     }
 }
+
+/// The userName of an admin for whom nobody gave an address.
+const UNNAMED_ADMIN: &str = "admin";
 
 fn admin_invitee(address: &EmailAddress) -> Invitee {
     Invitee {

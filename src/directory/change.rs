@@ -18,7 +18,7 @@ use crate::domain::ids::{OutboxId, ResourceId};
 use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_due};
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
-use crate::domain::user::{Invitation, Minted, Standing, User};
+use crate::domain::user::{Invitation, Minted, Standing, State, User};
 use crate::store::{Batch, Check, ClaimToken, Write};
 
 /// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
@@ -34,6 +34,8 @@ pub(super) struct Change {
     alerts: Vec<Alert>,
     /// Attributes that a request named.
     attributes: Vec<String>,
+    /// −ses.
+    end_sessions: bool,
 }
 
 impl Change {
@@ -43,6 +45,7 @@ impl Change {
         self.after.user = outcome.user;
         self.mails.extend(outcome.mails);
         self.alerts.extend(outcome.alerts);
+        self.end_sessions |= outcome.end_sessions;
         Ok(())
     }
 
@@ -112,6 +115,7 @@ impl Directory {
             mails: Vec::new(),
             alerts: Vec::new(),
             attributes: Vec::new(),
+            end_sessions: false,
         })
     }
 
@@ -135,6 +139,7 @@ impl Directory {
         self.plan_document(&mut batch, change, now);
         plan_seats(&mut batch, change);
         plan_admins(&mut batch, change, context.actor.channel);
+        plan_sessions(&mut batch, change);
 
         let due = self.timer_of(&change.after.user, &change.policy);
         if let Some(token) = claim {
@@ -185,6 +190,7 @@ impl Directory {
                 kind,
                 user: change.after.user.id,
                 generation,
+                kid: None,
                 to,
                 created: now,
                 attempts: 0,
@@ -260,6 +266,17 @@ fn plan_admins(batch: &mut Batch, change: &Change, door: Door) {
         batch.checks.push(Check::Counter { name: name.clone(), delta, min: 1, max: i64::MAX });
     }
     batch.writes.push(Write::CounterAdd { name, delta });
+}
+
+/// −ses: who is no longer Active, or has another role, signs in anew. No session outlives the person it belongs to.
+fn plan_sessions(batch: &mut Batch, change: &Change) {
+    let (before, after) = (&change.before.user, &change.after.user);
+    let was_in = before.state() == State::A;
+    let is_out = after.state() != State::A || after.account_role != before.account_role;
+    if change.end_sessions || (was_in && is_out) {
+        batch.writes.push(Write::Delete { key: keys::sessions(after.id) });
+        batch.writes.push(Write::Delete { key: keys::sign_in(after.id) });
+    }
 }
 
 fn recipient(mail: Mail, change: &Change) -> Option<EmailAddress> {

@@ -12,6 +12,9 @@ pub enum Error {
     /// No token, an unknown, revoked or expired one. Which of these is not told.
     #[error("no valid bearer token")]
     Unauthorized,
+    /// Signed in, but without the role that the console is for.
+    #[error("this needs the role Account Admin in this account; ask one of its Account Admins to give it to you")]
+    NotAccountAdmin,
     #[error("the token lacks the scope {0}")]
     MissingScope(Scope),
     #[error("{0}")]

@@ -51,6 +51,14 @@ impl Action {
         }
     }
 
+    /// G2: what nobody may do to themselves.
+    const fn is_against_oneself(&self) -> bool {
+        match self {
+            Action::Deactivate | Action::Erase => true,
+            Action::Resend | Action::CopyLink | Action::Revoke | Action::Release => false,
+        }
+    }
+
     const fn scope(&self) -> Scope {
         match self {
             Action::Resend | Action::CopyLink | Action::Revoke => Scope::Invitations,
@@ -85,6 +93,9 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
+        if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
+            return Err(Refusal::Yourself.into());
+        }
         self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name))
             .await
     }
@@ -98,6 +109,10 @@ impl Directory {
         retrying!(self, {
             let (context, _) = self.open(request, &[]).await?;
             context.require(Scope::Invitations)?;
+            if !invitee.wishes.is_empty() {
+                // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
+                context.require(Scope::RolesWrite)?;
+            }
             let before = match self.find_by_address(&context, &invitee.address, &user_name).await? {
                 Some(existing) => existing,
                 None => {
@@ -122,6 +137,9 @@ impl Directory {
         let mut wishes = invitee.wishes.clone();
         wishes.default_to(&self.settings.provisioning);
         let assigned = self.resolve_wishes(context, &wishes, before).await?;
+        if let Some(role) = &assigned.changes.account_role {
+            self.may_change_role(context, &before.user.account_role, role)?;
+        }
         give(&mut after.user, &assigned.changes);
         after.names = assigned.names;
         after.user.sign_in_address = Some(invitee.address.clone());
@@ -266,6 +284,17 @@ impl Directory {
         let claims = self.verified(text, Purpose::Invitation)?;
         let event = Event::RemindersMuted { generation: claims.generation };
         self.by_invitee(&claims, request_id, "user.reminders_muted", event).await
+    }
+
+    /// Whether a confirmation link is right and its address still waits; the name of the account. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownInvitation`] for a stale link or a text that is none of ours.
+    pub async fn open_confirmation(&self, text: &str) -> Result<String, Error> {
+        let claims = self.verified(text, Purpose::AddressConfirmation)?;
+        let (context, record) = self.invited_user(&invitee(&claims, None), &claims).await?;
+        let waiting = record.user.unconfirmed_address.filter(|it| it.minted.generation == claims.generation);
+        waiting.map(|_| context.account.name).ok_or_else(|| Refusal::UnknownInvitation.into())
     }
 
     /// An Active user confirms a new address by the link that was mailed to it.

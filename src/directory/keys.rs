@@ -13,6 +13,8 @@
 //! | `token` | token id | [`super::tokens::Token`] | – |
 //! | `token-use` | token id | when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
+//! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
+//! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
@@ -29,6 +31,8 @@ pub const USER: &str = "user";
 pub const TOKEN: &str = "token";
 pub const TOKEN_USE: &str = "token-use";
 pub const OUTBOX: &str = "outbox";
+pub const SESSION: &str = "session";
+pub const SIGN_IN: &str = "sign-in";
 /// Work that takes more than one commit; its timer finishes what a crash left.
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
@@ -61,6 +65,8 @@ pub const USERS_BY_MODIFIED: &str = "user.modified";
 pub const ADMINS: &str = "user.admin";
 /// Users by the words of name, mail and id: the search of the console.
 pub const USERS_BY_WORD: &str = "user.word";
+/// Users by the folded name that people see.
+pub const USERS_BY_SHOWN_NAME: &str = "user.shown";
 /// The accounts of the installation, by id.
 pub const ACCOUNTS: &str = "account";
 /// The tokens of an account.
@@ -74,6 +80,11 @@ pub const ADMIN_COUNT: &str = "admins";
 /// The users of one status, in the order they were made.
 pub fn users_by_status(status: crate::domain::user::Status) -> String {
     format!("user.status.{}", status.as_str())
+}
+
+/// The users of one status by the folded name that people see.
+pub fn users_by_status_and_shown_name(status: crate::domain::user::Status) -> String {
+    format!("{USERS_BY_SHOWN_NAME}.{}", status.as_str())
 }
 
 /// All resources of one kind, in the order they were made. Tombstones of users do not stand here.
@@ -150,6 +161,16 @@ pub fn token_use(id: TokenId) -> DocumentKey {
 
 pub fn outbox(id: OutboxId) -> DocumentKey {
     DocumentKey::new(OUTBOX, id)
+}
+
+/// All sessions of a user: one document, so that ending them is one blind write.
+pub fn sessions(user: ResourceId) -> DocumentKey {
+    DocumentKey::new(SESSION, user)
+}
+
+/// The one-time codes that were mailed to a user.
+pub fn sign_in(user: ResourceId) -> DocumentKey {
+    DocumentKey::new(SIGN_IN, user)
 }
 
 pub fn job(name: &str) -> DocumentKey {

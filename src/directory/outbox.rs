@@ -8,6 +8,7 @@ use crate::domain::lifecycle::Mail;
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Generation;
+use crate::domain::token::keyring::KeyId;
 
 /// One mail to send. It holds no link and no text: both are made when it goes out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Letter {
     /// The generation whose link it carries; a letter of a superseded one is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
+    /// The key that signed what the letter carries, where the user's record does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<KeyId>,
     pub to: EmailAddress,
     pub created: Timestamp,
     /// How often the relay was tried.
@@ -37,6 +41,8 @@ pub enum LetterKind {
     ConfirmAddress,
     AddressNotice,
     LinkUsedNotice,
+    /// `generation` is the nonce that the code is made from.
+    SignInCode,
 }
 
 impl LetterKind {
@@ -48,6 +54,7 @@ impl LetterKind {
             LetterKind::ConfirmAddress => "confirm_address",
             LetterKind::AddressNotice => "address_notice",
             LetterKind::LinkUsedNotice => "link_used_notice",
+            LetterKind::SignInCode => "sign_in_code",
         }
     }
 
@@ -58,7 +65,8 @@ impl LetterKind {
             LetterKind::Welcome
             | LetterKind::ConfirmAddress
             | LetterKind::AddressNotice
-            | LetterKind::LinkUsedNotice => false,
+            | LetterKind::LinkUsedNotice
+            | LetterKind::SignInCode => false,
         }
     }
 }

@@ -13,6 +13,7 @@ use super::keys;
 use super::kind::Kind;
 use crate::domain::ids::ResourceId;
 use crate::domain::names::{EmailAddress, fold};
+use crate::domain::text::safe_name;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, InvitationState, LicenseAssignment, ProjectAssignment, Standing, User};
 use crate::scim::{ResourceType, schemas_of};
@@ -195,6 +196,9 @@ impl UserRecord {
         entry(keys::USERS, "");
         entry(&keys::users_by_status(status), "");
         entry(keys::USERS_BY_NAME, user.user_name.folded());
+        let shown = self.shown_key();
+        entry(keys::USERS_BY_SHOWN_NAME, &shown);
+        entry(&keys::users_by_status_and_shown_name(status), &shown);
         entry(keys::USERS_BY_MODIFIED, &modified.sortable());
         if let Some(external_id) = &user.external_id {
             entry(keys::USERS_BY_EXTERNAL_ID, &external_id.replace('\0', ""));
@@ -250,6 +254,16 @@ impl UserRecord {
         let listed = primary.or(work).or(emails.first()).and_then(|email| email["value"].as_str());
         let address = listed.and_then(|text| EmailAddress::parse(text).ok());
         address.or_else(|| EmailAddress::parse(self.user.user_name.as_str()).ok())
+    }
+
+    /// Whether a word of the search begins with this (folded) text.
+    pub(super) fn has_word(&self, prefix: &str) -> bool {
+        self.words().iter().any(|word| word.starts_with(prefix))
+    }
+
+    /// By which people are sorted.
+    pub(super) fn shown_key(&self) -> String {
+        fold(&safe_name(&self.display_name()))
     }
 
     /// The ids of everything the user is assigned to.

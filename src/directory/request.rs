@@ -3,12 +3,15 @@
 use super::account::Account;
 use super::audit::{Actor, Door};
 use super::error::Error;
+use super::record::UserRecord;
+use super::sessions::Sessions;
 use super::tokens::{Token, read_token};
 use super::{Directory, keys};
-use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::ids::{AccountId, ResourceId, TokenId};
 use crate::domain::lifecycle::Provider;
-use crate::domain::secrets::Scope;
+use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
+use crate::domain::user::State;
 use crate::store::{Batch, Check, Document, DocumentKey, Space};
 
 /// One request to a use case.
@@ -25,6 +28,8 @@ pub struct Request {
 pub enum Access {
     /// A provisioning token, through SCIM or the API; its rights are read at each request.
     Token { id: TokenId, door: Door },
+    /// Somebody who is signed in; session, status and role are read at each request.
+    Session { user: ResourceId, hash: TokenHash },
     /// Somebody whose right was decided before: the command line, a verified link, a timer.
     Trusted { actor: Actor },
 }
@@ -38,11 +43,36 @@ pub struct Context {
     pub actor: Actor,
     /// The token that asks; `None` for trusted access.
     pub token: Option<Token>,
+    /// The Account Admin who asks by a session.
+    pub admin: Option<SignedIn>,
     /// The revisions that the rights were read at: a batch checks them, so that they still hold when it commits.
     guards: Vec<Check>,
 }
 
+/// Who asks by a session, as stored at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    pub user: ResourceId,
+    pub name: String,
+    pub role: String,
+    /// When the session was used last, to the minute.
+    pub seen: Timestamp,
+}
+
 impl Request {
+    /// By a session of the console.
+    pub fn by_session(account: AccountId, user: ResourceId, hash: TokenHash, request_id: Option<String>) -> Self {
+        Request { account, access: Access::Session { user, hash }, id: request_id }
+    }
+
+    /// The user whose session asks.
+    pub fn signed_in(&self) -> Option<ResourceId> {
+        match self.access {
+            Access::Session { user, .. } => Some(user),
+            Access::Token { .. } | Access::Trusted { .. } => None,
+        }
+    }
+
     /// By a token.
     pub fn by_token(account: AccountId, id: TokenId, door: Door, request_id: Option<String>) -> Self {
         Request { account, access: Access::Token { id, door }, id: request_id }
@@ -99,10 +129,11 @@ impl Directory {
         let space = Space::Account(request.account.clone());
         let mut all = Vec::with_capacity(wanted.len() + 2);
         all.push(keys::settings());
-        all.extend(match &request.access {
-            Access::Token { id, .. } => Some(keys::token(*id)),
-            Access::Trusted { .. } => None,
-        });
+        match &request.access {
+            Access::Token { id, .. } => all.push(keys::token(*id)),
+            Access::Session { user, .. } => all.extend([keys::user(*user), keys::sessions(*user)]),
+            Access::Trusted { .. } => {}
+        }
         let guards_end = all.len();
         all.extend_from_slice(wanted);
 
@@ -121,8 +152,16 @@ impl Directory {
     ) -> Result<Context, Error> {
         let now = self.store.now();
         let settings = documents.first().and_then(Option::as_ref);
+        let mut admin = None;
         let (actor, token) = match &request.access {
             Access::Trusted { actor } => (actor.clone(), None),
+            Access::Session { user, hash } => {
+                let [_, person, sessions] = documents else { return Err(Error::Unauthorized) };
+                let signed_in = signed_in(person.as_ref(), sessions.as_ref(), hash, now)?;
+                let actor = Actor { channel: Door::Console, name: user.to_string(), request_id: request.id.clone() };
+                admin = Some(signed_in);
+                (actor, None)
+            }
             Access::Token { door, .. } => {
                 let document = documents.get(1).and_then(Option::as_ref).ok_or(Error::Unauthorized)?;
                 let token = read_token(&document.body)?;
@@ -139,8 +178,34 @@ impl Directory {
         let guards = guard_keys
             .iter()
             .zip(documents.iter().flatten())
-            .map(|(key, document)| Check::Revision { key: key.clone(), revision: document.revision })
+            .map(|(key, document)| match key.kind {
+                // A session is written whenever it is used; that it exists is enough.
+                keys::SESSION => Check::Exists { key: key.clone() },
+                _ => Check::Revision { key: key.clone(), revision: document.revision },
+            })
             .collect();
-        Ok(Context { account, space, now, actor, token, guards })
+        Ok(Context { account, space, now, actor, token, admin, guards })
     }
+}
+
+/// Rights by a session: it must be alive, and its user an Account Admin now, whatever they were when they signed in.
+fn signed_in(
+    person: Option<&Document>,
+    sessions: Option<&Document>,
+    hash: &TokenHash,
+    now: Timestamp,
+) -> Result<SignedIn, Error> {
+    let (person, sessions) = person.zip(sessions).ok_or(Error::Unauthorized)?;
+    let sessions = Sessions::read(sessions)?;
+    let session = sessions.living(hash, now).ok_or(Error::Unauthorized)?;
+    let record = UserRecord::decode(person)?;
+    match record.user.state() {
+        State::A => {}
+        State::N | State::PL | State::PX | State::RL | State::I | State::T => return Err(Error::Unauthorized),
+    }
+    if !record.user.is_effective_admin() {
+        return Err(Error::NotAccountAdmin);
+    }
+    let role = record.user.account_role.clone();
+    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen: session.seen })
 }

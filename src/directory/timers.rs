@@ -8,11 +8,12 @@ use super::error::Error;
 use super::outbox::{Letter, LetterKind};
 use super::record::UserRecord;
 use super::request::{Context, Request};
+use super::sign_in::CODE_LIFETIME;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, OutboxId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::time::Timestamp;
-use crate::domain::user::User;
+use crate::domain::user::{State, User};
 use crate::store::{Batch, Check, Claim, Space, StoreError, Write};
 
 /// A letter that is to go out now, with what its text is made from.
@@ -117,7 +118,7 @@ impl Directory {
             serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
         let record = self.store.get(&context.space, &[keys::user(letter.user)]).await?.pop().flatten();
         let record = record.as_ref().map(UserRecord::decode).transpose()?;
-        match record.filter(|record| is_current(&letter, &record.user)) {
+        match record.filter(|record| is_current(&letter, &record.user, context.now)) {
             Some(record) => Ok(DueWork::Letter(Box::new(DueLetter {
                 letter,
                 account: account.clone(),
@@ -262,7 +263,7 @@ fn event_of(due: Due) -> (&'static str, Event) {
 }
 
 /// Whether a letter still means something to its user: an invitation whose generation is gone is not sent.
-fn is_current(letter: &Letter, user: &User) -> bool {
+fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
     if letter.kind.carries_invitation() {
         return user
             .invitation()
@@ -274,6 +275,7 @@ fn is_current(letter: &Letter, user: &User) -> bool {
             .as_ref()
             .is_some_and(|waiting| Some(waiting.minted.generation) == letter.generation),
         LetterKind::Welcome | LetterKind::LinkUsedNotice => user.scim_active(),
+        LetterKind::SignInCode => user.state() == State::A && now.since(letter.created) < CODE_LIFETIME,
         LetterKind::AddressNotice | LetterKind::Invitation | LetterKind::Reminder => true,
     }
 }

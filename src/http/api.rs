@@ -50,6 +50,8 @@ async fn access(
     };
     if let Some(etag) = etag {
         response.headers_mut().insert(header::ETAG, etag);
+        // An application may keep the answer, and asks at every use whether it still holds.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
 }
@@ -218,6 +220,7 @@ impl Failure {
         let message = error.to_string();
         let (status, code, message, retry_after) = match error {
             Error::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", message, None),
+            Error::NotAccountAdmin => (StatusCode::FORBIDDEN, "role_needed", message, None),
             Error::MissingScope(_) => (StatusCode::FORBIDDEN, "missing_scope", message, None),
             Error::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", message, None),
             Error::Protocol(error) => {

@@ -4,26 +4,29 @@
 //! nothing, and a POST without that cookie and its form token changes nothing either, so mail scanners do no harm.
 
 use axum::Router;
-use axum::extract::{Form, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 
+use super::cookie::Cookie;
+use super::form::{self, Fields};
 use super::pages::{self, Field, Notice, Page, Problem};
 use super::service::{Asked, Service};
 use crate::directory::Error;
 use crate::directory::invitations::{Acceptance, OpenedLink};
+use crate::directory::record::UserRecord;
 use crate::domain::lifecycle::{LinkView, Refusal};
 use crate::domain::names::EmailAddress;
 use crate::domain::text::safe_name;
-use crate::domain::token::keyring::Label;
+use crate::domain::token::Channel;
 
 pub fn router() -> Router<Service> {
     Router::new()
         .route("/i/{token}", get(open))
         .route("/i/{token}/mute", post(mute))
-        .route("/confirm/{token}", get(confirm))
+        .route("/confirm/{token}", get(open_confirmation))
+        .route(pages::CONFIRM, get(show_confirmation).post(confirm))
         .route(pages::ACCEPT, get(show).post(accept))
         .route(pages::DECLINE, post(decline))
         .route(pages::NEW_LINK, post(new_link))
@@ -36,7 +39,7 @@ async fn open(State(service): State<Service>, Path(token): Path<String>, request
         Ok(link) => match link.view {
             LinkView::Accept | LinkView::Expired => {
                 let mut response = Redirect::to(pages::ACCEPT).into_response();
-                let cookie = Cookie::of(&service).set(&token);
+                let cookie = Cookie::INVITATION.set(&token, service.settings.secure_cookies);
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
                 response
             }
@@ -57,11 +60,45 @@ async fn mute(State(service): State<Service>, Path(token): Path<String>, request
     }
 }
 
-/// `GET /confirm/{token}`: confirms an Active user's new address.
-async fn confirm(State(service): State<Service>, Path(token): Path<String>, request: Request) -> Response {
+/// `GET /confirm/{token}`: like an invitation, a confirmation moves into a cookie and changes nothing by being opened.
+async fn open_confirmation(State(service): State<Service>, Path(token): Path<String>, request: Request) -> Response {
     let asked = Asked::of(&request);
+    match service.directory.open_confirmation(&token).await {
+        Ok(_) => {
+            let cookie = Cookie::CONFIRMATION.set(&token, service.settings.secure_cookies);
+            ([(header::SET_COOKIE, cookie)], Redirect::to(pages::CONFIRM)).into_response()
+        }
+        Err(error) => stranger(&service, &asked, &error).into_response(),
+    }
+}
+
+/// `GET /confirm`: asks for the click that no scanner makes.
+async fn show_confirmation(State(service): State<Service>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let Some(token) = Cookie::CONFIRMATION.read(request.headers(), service.settings.secure_cookies) else {
+        return pages::notice(None, Notice::NotValid).into_response();
+    };
+    match service.directory.open_confirmation(&token).await {
+        Ok(account) => {
+            let csrf = form::token(&service.directory, &token);
+            pages::notice(Some(&account), Notice::Confirm { csrf: &csrf }).into_response()
+        }
+        Err(error) => stranger(&service, &asked, &error).into_response(),
+    }
+}
+
+/// `POST /confirm`: an Active user's new address is theirs.
+async fn confirm(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let (token, _) = match form(&service, Cookie::CONFIRMATION, &headers, request).await {
+        Ok(form) => form,
+        Err(page) => return page.into_response(),
+    };
     match service.directory.confirm_address(&token, asked.request_id.clone()).await {
-        Ok(_) => pages::notice(None, Notice::Accepted { continue_to: None }).into_response(),
+        Ok(_) => {
+            let cookie = Cookie::CONFIRMATION.clear(service.settings.secure_cookies);
+            ([(header::SET_COOKIE, cookie)], pages::notice(None, Notice::Confirmed)).into_response()
+        }
         Err(error) => stranger(&service, &asked, &error).into_response(),
     }
 }
@@ -69,7 +106,7 @@ async fn confirm(State(service): State<Service>, Path(token): Path<String>, requ
 /// `GET /accept`: the page of the link in the cookie.
 async fn show(State(service): State<Service>, request: Request) -> Response {
     let asked = Asked::of(&request);
-    let Some(token) = Cookie::of(&service).read(request.headers()) else {
+    let Some(token) = Cookie::INVITATION.read(request.headers(), service.settings.secure_cookies) else {
         return pages::notice(None, Notice::NotValid).into_response();
     };
     match service.directory.open_link(&token).await {
@@ -80,7 +117,7 @@ async fn show(State(service): State<Service>, request: Request) -> Response {
 
 fn page_of(service: &Service, token: &str, link: &OpenedLink, typed: &Typed, problems: &[Problem]) -> Page {
     let account = Some(link.account_name.as_str());
-    let csrf = form_token(service, token);
+    let csrf = form::token(&service.directory, token);
     match (link.view, &link.record) {
         (LinkView::Accept, Some(record)) => {
             let expires_at = record.user.invitation().and_then(|invitation| invitation.expires_at());
@@ -104,19 +141,28 @@ fn page_of(service: &Service, token: &str, link: &OpenedLink, typed: &Typed, pro
 }
 
 /// What the accept form sends.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default)]
 struct Typed {
     address: String,
     given_name: String,
     family_name: String,
-    csrf: String,
+}
+
+impl Typed {
+    fn of(fields: &Fields) -> Self {
+        let typed = |field: Field| fields.get(field.name()).to_owned();
+        Typed {
+            address: typed(Field::Address),
+            given_name: typed(Field::GivenName),
+            family_name: typed(Field::FamilyName),
+        }
+    }
 }
 
 /// `POST /accept`.
 async fn accept(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
     let asked = Asked::of(&request);
-    let (token, typed) = match form(&service, &headers, request).await {
+    let (token, typed) = match form(&service, Cookie::INVITATION, &headers, request).await {
         Ok(form) => form,
         Err(page) => return page.into_response(),
     };
@@ -145,20 +191,43 @@ async fn accept(State(service): State<Service>, headers: HeaderMap, request: Req
         request_id: asked.request_id.clone(),
     };
     match service.directory.accept(&token, &acceptance).await {
-        Ok(_) => {
-            let continue_to = service.settings.after_accept_url.as_deref();
-            let page = pages::notice(Some(&link.account_name), Notice::Accepted { continue_to });
-            forgetting(&service, page.into_response())
-        }
+        Ok(record) => accepted(&service, &link, &record).await,
         Err(Error::Invalid(_)) => page_of(&service, &token, &link, &typed, &[Problem::wrong_address()]).into_response(),
         Err(error) => refused(&service, &token, &asked, error).await,
     }
 }
 
+/// The page after acceptance. Whoever administers the account now, and has proven their mailbox, is signed in with it.
+async fn accepted(service: &Service, link: &OpenedLink, record: &UserRecord) -> Response {
+    let proven = match link.claims.channel {
+        Channel::Mail | Channel::Console => true,
+        Channel::Link => false,
+    };
+    let mut console = None;
+    let mut session = None;
+    if proven && record.user.is_effective_admin() {
+        match service.directory.begin_session(&link.claims.account, record.user.id).await {
+            Ok(begun) => {
+                console = Some(format!("/admin/{}", link.claims.account));
+                session = Some(Cookie::SESSION.set(&begun.expose(), service.settings.secure_cookies));
+            }
+            // The acceptance stands; a mailed code signs them in as well.
+            Err(error) => tracing::warn!(%error, "no session was begun after an acceptance"),
+        }
+    }
+    let continue_to = service.settings.after_accept_url.as_deref();
+    let notice = Notice::Accepted { continue_to, console: console.as_deref() };
+    let mut response = forgetting(service, pages::notice(Some(&link.account_name), notice).into_response());
+    if let Some(session) = session {
+        response.headers_mut().append(header::SET_COOKIE, session);
+    }
+    response
+}
+
 /// `POST /accept/decline`.
 async fn decline(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
     let asked = Asked::of(&request);
-    let (token, _) = match form(&service, &headers, request).await {
+    let (token, _) = match form(&service, Cookie::INVITATION, &headers, request).await {
         Ok(form) => form,
         Err(page) => return page.into_response(),
     };
@@ -171,7 +240,7 @@ async fn decline(State(service): State<Service>, headers: HeaderMap, request: Re
 /// `POST /accept/new-link`. The page is the same whether a mail goes out or not.
 async fn new_link(State(service): State<Service>, headers: HeaderMap, request: Request) -> Response {
     let asked = Asked::of(&request);
-    let (token, _) = match form(&service, &headers, request).await {
+    let (token, _) = match form(&service, Cookie::INVITATION, &headers, request).await {
         Ok(form) => form,
         Err(page) => return page.into_response(),
     };
@@ -186,20 +255,18 @@ async fn new_link(State(service): State<Service>, headers: HeaderMap, request: R
 }
 
 /// The token of the cookie and the form, when both belong together and the form comes from a page of ours.
-async fn form(service: &Service, headers: &HeaderMap, request: Request) -> Result<(String, Typed), Page> {
+async fn form(
+    service: &Service,
+    cookie: Cookie,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<(String, Typed), Page> {
     let not_valid = || pages::notice(None, Notice::NotValid);
-    let token = Cookie::of(service).read(headers).ok_or_else(not_valid)?;
-    let same_site = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-    let Form(typed) =
-        <Form<Typed> as axum::extract::FromRequest<()>>::from_request(request, &()).await.map_err(|_| not_valid())?;
-    let now = service.directory.store().now();
-    let keys = service.directory.keys();
-    let genuine = keys.open(Label::CSRF, &[token.as_bytes()], &typed.csrf, now).is_some();
-    if same_site && genuine { Ok((token, typed)) } else { Err(not_valid()) }
-}
-
-fn form_token(service: &Service, token: &str) -> String {
-    service.directory.keys().seal(Label::CSRF, &[token.as_bytes()], b"accept")
+    let token = cookie.read(headers, service.settings.secure_cookies).ok_or_else(not_valid)?;
+    let comes_from_here = form::comes_from_here(headers);
+    let fields = Fields::of(request.into_body()).await;
+    let genuine = form::is_genuine(&service.directory, &token, &fields);
+    if comes_from_here && genuine { Ok((token, Typed::of(&fields))) } else { Err(not_valid()) }
 }
 
 /// A refusal after the form: the page of what the link has become meanwhile.
@@ -237,46 +304,6 @@ fn already_accepted(service: &Service, account: &str) -> Page {
 }
 
 fn forgetting(service: &Service, mut response: Response) -> Response {
-    response.headers_mut().insert(header::SET_COOKIE, Cookie::of(service).clear());
+    response.headers_mut().insert(header::SET_COOKIE, Cookie::INVITATION.clear(service.settings.secure_cookies));
     response
-}
-
-/// The cookie that holds the invitation token between the link and the form.
-struct Cookie {
-    secure: bool,
-}
-
-impl Cookie {
-    fn of(service: &Service) -> Self {
-        Cookie { secure: service.settings.secure_cookies }
-    }
-
-    /// `__Host-` needs Secure, which a laptop on http does not have.
-    const fn name(&self) -> &'static str {
-        if self.secure { "__Host-usherd-invitation" } else { "usherd-invitation" }
-    }
-
-    fn set(&self, token: &str) -> HeaderValue {
-        self.header(token, 3_600)
-    }
-
-    fn clear(&self) -> HeaderValue {
-        self.header("", 0)
-    }
-
-    fn header(&self, value: &str, max_age: u32) -> HeaderValue {
-        let secure = if self.secure { "; Secure" } else { "" };
-        let name = self.name();
-        let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
-        HeaderValue::from_str(&text).expect("a verified token is base64url")
-    }
-
-    fn read(&self, headers: &HeaderMap) -> Option<String> {
-        let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs
-            .find(|(name, _)| *name == self.name())
-            .map(|(_, value)| value.to_owned())
-            .filter(|value| !value.is_empty())
-    }
 }

@@ -17,7 +17,10 @@
 pub mod api;
 pub mod bounds;
 pub mod client_address;
+pub mod console;
+pub mod cookie;
 pub mod edge;
+pub mod form;
 pub mod guard;
 pub mod headers;
 pub mod hosts;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request as HttpRequest;
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 
 use super::client_address::ClientAddress;
 use super::limits::{Limits, Throttled};
@@ -84,9 +84,12 @@ pub struct Asked {
 
 impl Asked {
     pub fn of(request: &HttpRequest) -> Self {
-        let extensions = request.extensions();
+        Self::of_head(request.headers(), request.extensions())
+    }
+
+    pub fn of_head(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Asked {
-            bearer: bearer(request.headers()),
+            bearer: bearer(headers),
             request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()),
             client: extensions.get::<ClientAddress>().map(|client| client.0),
         }

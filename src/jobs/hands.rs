@@ -62,7 +62,7 @@ impl Hands {
     /// Gives a claim back until then.
     pub async fn put_off(&self, account: &AccountId, claim: &Claim, until: Timestamp) {
         if let Err(error) = self.directory.put_off(account, claim, until).await {
-            tracing::warn!(%error, %account, "a claim could not be given back; it ends with its lease");
+            tracing::debug!(%error, %account, "a claim could not be given back; it ends with its lease");
         }
     }
 

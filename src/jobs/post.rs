@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::mail::{Addressee, Context, Invitation, Mail, Mailer, SendFailure};
 use crate::directory::outbox::LetterKind;
+use crate::directory::sign_in::CODE_LIFETIME;
 use crate::directory::timers::DueLetter;
 use crate::directory::{Directory, Error};
 use crate::domain::token::Channel;
@@ -62,6 +63,10 @@ fn mail_of(directory: &Directory, due: &DueLetter) -> Result<Mail, Error> {
         },
         LetterKind::AddressNotice => Mail::AddressNotice {
             address: user.unconfirmed_address.as_ref().map(|it| it.address.masked()).unwrap_or_default(),
+        },
+        LetterKind::SignInCode => Mail::SignInCode {
+            code: directory.code_of(&due.account, &due.letter)?.to_string(),
+            expires_at: due.letter.created + CODE_LIFETIME,
         },
         LetterKind::LinkUsedNotice => Mail::CopiedLinkNotice { accepted_at: due.letter.created },
     })

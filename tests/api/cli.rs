@@ -165,7 +165,7 @@ fn an_admin_is_granted_in_an_emergency(#[values(Place::Redis, Place::Socket)] at
 fn a_user_is_shown_by_name_and_by_id(#[values(Place::Redis, Place::Socket, Place::File)] at: Place) {
     let daemon = place(at);
     let show = |name: &str| daemon.cli(&["user", "show", "--account", "default", name]);
-    let shown: Value = serde_json::from_str(&ok(show("admin@localhost.localdomain"))).unwrap();
+    let shown: Value = serde_json::from_str(&ok(show("admin"))).unwrap();
     assert_eq!(shown["user"][USHERD]["status"], "Pending");
     let id = shown["user"]["id"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(&ok(show(id))).unwrap(), shown);
@@ -215,10 +215,10 @@ fn init_marks_the_store_once(#[values(Store::Embedded, Store::Redis)] store: Sto
     fails(&other, "prod-1");
 }
 
-#[rstest]
-fn a_store_of_another_installation_is_not_touched(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let redis = (store == Store::Redis).then(|| std::sync::Arc::new(crate::redis_server::RedisServer::start()));
-    let mut daemon = Daemon::prepare(redis, &[("USHERD_STORE__INSTALLATION", "prod-1")]);
+/// The file of the embedded store is held while the daemon waits, so nobody could mark it: it ends.
+#[test]
+fn a_file_without_the_mark_of_the_installation_is_not_touched() {
+    let mut daemon = Daemon::prepare(None, &[("USHERD_STORE__INSTALLATION", "prod-1")]);
     daemon.run();
     assert_eq!(daemon.ended(), 1);
     assert!(daemon.stderr().contains("usherd init"), "{}", daemon.stderr());
@@ -229,6 +229,22 @@ fn a_store_of_another_installation_is_not_touched(#[values(Store::Embedded, Stor
     daemon.run();
     assert_eq!(daemon.ended(), 1);
     assert!(daemon.stderr().contains("prod-1"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_redis_without_the_mark_of_the_installation_is_waited_for() {
+    let redis = std::sync::Arc::new(crate::redis_server::RedisServer::start());
+    let mut daemon = Daemon::prepare(Some(redis), &[("USHERD_STORE__INSTALLATION", "prod-1")]);
+    daemon.run();
+    crate::redis_server::eventually(|| {
+        let probe = daemon.try_ops("/readyz")?;
+        (probe.status == 503 && probe.text().contains("usherd init")).then_some(())
+    });
+    assert_eq!(daemon.redis().ask("DBSIZE"), ":0\r\n", "nothing was written");
+    assert_eq!(daemon.ops("/livez").status, 200);
+    ok(daemon.cli(&["init"]));
+    daemon.wait_until_ready().unwrap();
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[test]

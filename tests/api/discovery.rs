@@ -50,3 +50,18 @@ fn discovery_needs_no_token_and_takes_no_writes(#[values(Store::Embedded, Store:
         scim_error(&daemon.get(path), 404, None);
     }
 }
+#[rstest]
+fn every_resource_type_that_is_announced_answers(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = Daemon::start(store, &[]);
+    let kinds = daemon.get("/ResourceTypes").json();
+    let schemas = daemon.get("/Schemas").json();
+    for kind in kinds["Resources"].as_array().unwrap() {
+        let reply = daemon.get(&format!("{}?count=1", kind["endpoint"].as_str().unwrap()));
+        assert_eq!(reply.status, 200, "{}: {}", kind["name"], reply.text());
+        let extensions = kind["schemaExtensions"].as_array().into_iter().flatten().map(|it| &it["schema"]);
+        for schema in extensions.chain([&kind["schema"]]) {
+            let known = schemas["Resources"].as_array().unwrap().iter().any(|known| known["id"] == *schema);
+            assert!(known, "{schema} of {} is not among the schemas", kind["name"]);
+        }
+    }
+}

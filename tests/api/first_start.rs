@@ -29,9 +29,9 @@ fn a_new_user_comes_from_the_first_start_to_an_active_person(#[values(Store::Emb
 #[rstest]
 fn the_first_admin_comes_in_by_the_printed_link(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let daemon = Daemon::start(store, &[]);
-    let accepted = daemon.browser().open_and_accept(&daemon.admin_link(), "admin@localhost.localdomain");
+    let accepted = daemon.browser().open_and_accept(&daemon.admin_link(), "me@example.com");
     assert_eq!(accepted.status, 200, "{}", accepted.text());
-    let shown = daemon.cli(&["user", "show", "--account", "default", "admin@localhost.localdomain"]);
+    let shown = daemon.cli(&["user", "show", "--account", "default", "me@example.com"]);
     assert_eq!(shown.code, 0, "{}", shown.stderr);
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(shown["user"][USHERD]["status"], "Active");

@@ -12,6 +12,7 @@ mod redis_server;
 mod access;
 mod bad_input;
 mod cli;
+mod conformance;
 mod discovery;
 mod first_start;
 mod invitee;

@@ -73,7 +73,7 @@ fn neither_logs_nor_the_store_hold_secrets(#[values(Store::Embedded, Store::Redi
         assert!(logged.is_empty(), "{logged:?}");
         assert!(!contains(&stored, prefix), "a token is stored");
     }
-    for address in addresses.into_iter().chain(["last@example.com", "admin@localhost.localdomain"]) {
+    for address in addresses.into_iter().chain(["last@example.com"]) {
         let logged: Vec<&str> = logs.lines().filter(|line| line.contains(address)).collect();
         assert!(logged.is_empty(), "{address} is logged: {logged:#?}");
     }

@@ -1,40 +1,68 @@
 """Checks a running usherd with scim2-tester, a client that usherd did not write.
 
-Arguments: the SCIM base URL, a token, and the names of the resource types (none: all). Writes one JSON object per
-result. The tester fills attributes with random text; what has to name something that exists gets a value here.
+Arguments: the SCIM base URL and a token. Writes one JSON object per result.
 """
 
 import json
 import sys
+from datetime import datetime, timezone
 
 import scim2_tester.filling as filling
 from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
-# Attributes of which the schema alone does not tell a client what is acceptable, by the end of their path.
-KNOWN = {
-    "employmentStartDate": "2026-12-01T00:00:00Z",
-    "accountRole": "User",
-}
 
-random_value = filling.generate_random_value
-
-
-def known_value(context, path, mutability=None, required=None):
-    """As the tester's own, but for KNOWN. It honours what the caller wants to be filled in at all."""
-    value = random_value(context, path, mutability, required)
-    if isinstance(value, str):
-        for name, known in KNOWN.items():
-            if str(path).endswith(name):
-                return known
-    return value
+def made(http, endpoint, name):
+    """The id of a resource that users can be assigned to."""
+    reply = http.post(endpoint, json={"displayName": name})
+    reply.raise_for_status()
+    return reply.json()["id"]
 
 
-def main(base, token, *resource_types):
-    filling.generate_random_value = known_value
+def acceptable(http):
+    """What the attributes take that name something that exists, follow a rule, or are a dateTime: the tester would fill
+    in random text. The names of what is assigned are read-only, but the tester wants back what it sends."""
+    named = {name: made(http, endpoint, name) for endpoint, name in
+             [("/Organizations", "Engines"), ("/Licenses", "Analyser"), ("/Projects", "Difference")]}
+
+    def assigned(name, **more):
+        return {"value": named[name], "display": name, **more}
+
+    return {
+        ("UsherdUser", "account_role"): "User",
+        ("UsherdUser", "employment_start_date"): datetime(2026, 12, 1, tzinfo=timezone.utc),
+        ("UsherdUser", "organization"): assigned("Engines"),
+        ("UsherdUser", "licenses"): assigned("Analyser"),
+        ("UsherdUser", "projects"): assigned("Difference", role="Viewer"),
+        ("Organization", "value"): named["Engines"],
+        ("Licenses", "value"): named["Analyser"],
+        ("Projects", "value"): named["Difference"],
+        ("Projects", "role"): "Viewer",
+        ("License", "kind"): "per-user",
+    }
+
+
+def fill_with(known):
+    """Lets the tester take these before it makes something up."""
+    example = filling.get_random_example_value
+
+    def known_or_example(path):
+        binding = path.resolve()
+        if binding is None or binding.target_model is None:
+            return example(path)
+        value = known.get((binding.target_model.__name__, binding.target_field_name))
+        if isinstance(value, dict):
+            return binding.target_type(**value)
+        return example(path) if value is None else value
+
+    filling.get_random_example_value = known_or_example
+
+
+def main(base, token):
     with Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
-        results = check_server(SyncSCIMClient(http), resource_types=list(resource_types) or None)
+        fill_with(acceptable(http))
+        results = check_server(SyncSCIMClient(http))
     for result in results:
         line = {"status": result.status.name, "title": result.title, "type": result.resource_type}
         if result.status is not Status.SUCCESS:

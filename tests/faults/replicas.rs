@@ -1,9 +1,10 @@
 //! Several daemons on one Redis do each thing once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use usherd::domain::time::Timestamp;
 use usherd::domain::token::keyring::KeyRing;
@@ -129,6 +130,64 @@ fn each_mail_each_expiry_and_each_renewal_happens_once() {
         println!("{event}: {counts:?}");
         assert_eq!(counts.iter().sum::<usize>(), wanted, "{event}");
     }
+}
+
+#[test]
+fn what_a_replica_that_fell_asleep_had_claimed_is_done_by_another_and_not_again_when_it_wakes() {
+    let (redis, relay) = (Arc::new(RedisServer::start()), SmtpServer::start(&[]));
+    let directory = tempfile::tempdir().unwrap();
+    let daemons = three(
+        &redis,
+        &keys(directory.path()),
+        &[
+            ("USHERD_BOOTSTRAP__SCIM_TOKEN", TOKEN),
+            ("USHERD_BOOTSTRAP__ADMIN_EMAIL", "ada@example.com"),
+            ("USHERD_MAIL__URL", &relay.url("smtp", "")),
+            ("USHERD_MAIL__FROM", "usherd <no-reply@usherd.example.org>"),
+            ("USHERD_MAIL__RATE", "off"),
+            // A claim lasts two of these and 15 s.
+            ("USHERD_MAIL__TIMEOUT", "1s"),
+            ("USHERD_INVITATIONS__MAX_RENEWALS", "0"),
+        ],
+    );
+    let sleeper = &daemons[0];
+    let mut people = 1;
+    // Until it falls asleep with mails in its hands.
+    let claimed = || redis.ask("HLEN usherd:{default}:claims").trim_start_matches(':').trim().parse::<usize>().unwrap();
+    let asleep = loop {
+        let body = user(&format!("person-{people}@example.com"));
+        assert_eq!(sleeper.request("POST", "/scim/v2/Users").bearer(TOKEN).json(&body).send().status, 201);
+        people += 1;
+        sleeper.signal("-STOP");
+        if claimed() > 0 {
+            break Instant::now();
+        }
+        sleeper.signal("-CONT");
+        assert!(people < 500, "it never holds a claim");
+    };
+    let done = |people: usize| {
+        let reached: BTreeSet<String> =
+            relay.messages().iter().map(|record| record["to"][0].as_str().unwrap().to_owned()).collect();
+        (reached.len() == people && claimed() == 0).then_some(())
+    };
+    eventually(|| done(people).or((asleep.elapsed() > Duration::from_secs(15)).then_some(())));
+    eventually(|| done(people));
+    println!("{people} people, all reached {:?} after it fell asleep", asleep.elapsed());
+    sleeper.signal("-CONT");
+    // It answers, and has had its turn with whatever it held.
+    eventually(|| (sleeper.ops("/readyz").status == 200).then_some(()));
+    let body = user("late@example.com");
+    assert_eq!(sleeper.request("POST", "/scim/v2/Users").bearer(TOKEN).json(&body).send().status, 201);
+    people += 1;
+    eventually(|| done(people));
+    let mut mails: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for record in relay.messages() {
+        let to = record["to"][0].as_str().unwrap().to_owned();
+        mails.entry(to).or_default().insert(header(&record["message"], "Message-ID")[0].to_owned());
+    }
+    assert!(mails.values().all(|ids| ids.len() == 1), "{mails:?}");
+    let copies = relay.messages().len();
+    assert!(copies <= people + 8, "{copies} copies for {people} people");
 }
 
 /// How many people are Pending with an expired invitation and nothing left to renew it.

@@ -169,6 +169,16 @@ fn an_empty_redis_is_not_bootstrapped_where_an_installation_is_configured() {
     let marked = daemon.cli(&["init"]);
     assert_eq!(marked.code, 0, "{}", marked.stderr);
     assert!(daemon.wait_until_ready().is_ok(), "{}", daemon.stderr());
+
+    assert_eq!(daemon.stop(), 0);
+    daemon.set("USHERD_STORE__INSTALLATION", "production-2");
+    let keys = daemon.redis().ask("DBSIZE");
+    daemon.run();
+    eventually(|| Request::new(daemon.ops_port, "GET", "/livez").try_send());
+    let reason = eventually(|| Some(unready(&daemon)).filter(|reason| reason != "starting"));
+    assert!(reason.contains("production-1") && reason.contains("production-2"), "{reason}");
+    assert_unavailable(&daemon.request("GET", "/scim/v2/Users").bearer("whatever").send());
+    assert_eq!(daemon.redis().ask("DBSIZE"), keys);
 }
 
 #[test]

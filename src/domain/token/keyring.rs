@@ -36,6 +36,7 @@ impl Label {
     pub const CURSOR: Label = Label("usherd-cursor-1");
     pub const COOKIE: Label = Label("usherd-cookie-1");
     pub const CSRF: Label = Label("usherd-csrf-1");
+    pub const SIGN_IN_CODE: Label = Label("usherd-sign-in-1");
     pub const UNSUBSCRIBE: Label = Label("usherd-unsubscribe-1");
     const FINGERPRINT: Label = Label("usherd-fingerprint-1");
 }
@@ -233,8 +234,8 @@ impl KeyRing {
     pub fn to_file(&self) -> String {
         let mut text = String::from(
             "# The signing keys of this usherd installation. Keep them secret and out of the store's backups:\n\
-             # whoever has them can make invitation links. `usherd keys rotate` replaces the current one, which is\n\
-             # the one without `retired`; a retired key is believed for 31 days more.\n",
+             # whoever has them can make invitation links. The current key is the one without\n\
+             # `retired`; a retired key is believed for 31 days more.\n",
         );
         for key in self.keys() {
             let secret = STANDARD.encode(&key.secret);

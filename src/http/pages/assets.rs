@@ -1,4 +1,4 @@
-//! Stylesheet, icons and mark, compiled in. Their addresses contain their hash, so they may be cached for ever.
+//! Stylesheet, icons, mark and scripts, compiled in. Their addresses contain their hash, so they may be cached for ever.
 
 use std::sync::LazyLock;
 
@@ -16,6 +16,14 @@ pub static ICONS: LazyLock<Asset> =
     LazyLock::new(|| Asset::new(include_bytes!("static/icons.svg"), "svg", "image/svg+xml"));
 pub static MARK: LazyLock<Asset> =
     LazyLock::new(|| Asset::new(include_bytes!("static/mark.svg"), "svg", "image/svg+xml"));
+
+/// htmx 4.0.1 as published, see `static/vendor`: it fetches the console's dialogs.
+pub static HTMX: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(include_bytes!("static/vendor/htmx-4.0.1.min.js"), "js", "text/javascript; charset=utf-8")
+});
+/// The console's own script, which shows them.
+pub static SCRIPT: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(include_bytes!("static/console.js"), "js", "text/javascript; charset=utf-8"));
 
 /// A file of the pages.
 #[derive(Debug)]
@@ -61,7 +69,7 @@ impl Asset {
 
 /// One route per asset: any other address under `/assets/` meets the caller's fallback.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let assets: [&'static Asset; 3] = [&STYLE, &ICONS, &MARK];
+    let assets: [&'static Asset; 5] = [&STYLE, &ICONS, &MARK, &HTMX, &SCRIPT];
     assets.into_iter().fold(Router::new(), |router, asset| {
         router.route(asset.path(), get(async move |headers: HeaderMap| asset.answer(&headers)))
     })
@@ -85,6 +93,14 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert("if-none-match", "\"other\"".parse().unwrap());
         assert_eq!(STYLE.answer(&request).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_vendored_script_is_the_published_one() {
+        // `sha256sum package/dist/htmx.min.js` of the npm package htmx.org 4.0.1.
+        let published = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130";
+        let hash: String = Sha256::digest(HTMX.bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, published);
     }
 
     #[test]

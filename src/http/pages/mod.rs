@@ -16,6 +16,8 @@ pub use notice::{Notice, notice};
 pub const ACCEPT: &str = "/accept";
 /// Where declining posts to.
 pub const DECLINE: &str = "/accept/decline";
+/// Where the confirmation of an address posts to; GET shows it.
+pub const CONFIRM: &str = "/confirm";
 /// Where "send me a new link" posts to.
 pub const NEW_LINK: &str = "/accept/new-link";
 
@@ -29,7 +31,7 @@ pub struct Page {
 }
 
 impl Page {
-    fn render(status: StatusCode, template: &impl Template) -> Self {
+    pub(in crate::http) fn render(status: StatusCode, template: &impl Template) -> Self {
         let html = template.render().expect("templates write to a String and their views cannot fail");
         Page { status, html, retry_after: None }
     }

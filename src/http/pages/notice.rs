@@ -13,6 +13,18 @@ pub enum Notice<'a> {
     /// The invitation was accepted just now; `continue_to` is the configured address to go on to.
     Accepted {
         continue_to: Option<&'a str>,
+        /// The console, for somebody who administers the account and is signed in now.
+        console: Option<&'a str>,
+    },
+    /// A new address is to be confirmed by a click.
+    Confirm {
+        csrf: &'a str,
+    },
+    /// It was.
+    Confirmed,
+    /// Signed in, but not as an Account Admin.
+    RoleNeeded {
+        sign_in: &'a str,
     },
     /// The link was used before; `sign_in` is where to sign in instead.
     AlreadyAccepted {
@@ -71,6 +83,15 @@ impl Notice<'_> {
         let busy = StatusCode::TOO_MANY_REQUESTS;
         match self {
             Notice::Accepted { .. } => frame(StatusCode::OK, "Welcome", "Accepted", "check", "good", "taken"),
+            Notice::Confirm { .. } => {
+                frame(StatusCode::OK, "Is this your address?", "One more step", "mail", "calm", "offered")
+            }
+            Notice::Confirmed => {
+                frame(StatusCode::OK, "Your address is confirmed", "Confirmed", "check", "good", "taken")
+            }
+            Notice::RoleNeeded { .. } => {
+                frame(StatusCode::FORBIDDEN, "You need the Account Admin role", "Refused", "alert", "bad", "none")
+            }
             Notice::AlreadyAccepted { .. } => {
                 frame(StatusCode::CONFLICT, "You have already accepted", "Accepted", "check", "good", "taken")
             }
@@ -97,6 +118,9 @@ impl Notice<'_> {
         match self {
             Notice::Throttled { wait } | Notice::TooManyTries { wait } => Some(wait.as_secs().max(1)),
             Notice::Accepted { .. }
+            | Notice::Confirm { .. }
+            | Notice::Confirmed
+            | Notice::RoleNeeded { .. }
             | Notice::AlreadyAccepted { .. }
             | Notice::Expired { .. }
             | Notice::Superseded
@@ -165,7 +189,11 @@ mod tests {
 
     /// Statuses from the lifecycle's table of invitee events.
     #[rstest]
-    #[case::accepted(Notice::Accepted { continue_to: None }, 200, "Welcome")]
+    #[case::accepted(Notice::Accepted { continue_to: None, console: None }, 200, "Welcome")]
+    #[case::admin(Notice::Accepted { continue_to: None, console: Some("/admin/acme") }, 200, "href=\"/admin/acme\"")]
+    #[case::confirm(Notice::Confirm { csrf: "c" }, 200, "Confirm address")]
+    #[case::confirmed(Notice::Confirmed, 200, "Your address is confirmed")]
+    #[case::role_needed(Notice::RoleNeeded { sign_in: "/s" }, 403, "You need the Account Admin role")]
     #[case::already_accepted(Notice::AlreadyAccepted { sign_in: None }, 409, "already accepted")]
     #[case::expired(Notice::Expired { csrf: "c" }, 410, "Send me a new link")]
     #[case::superseded(Notice::Superseded, 410, "A newer invitation was sent")]

@@ -77,6 +77,7 @@ impl From<Error> for Failure {
                               whether it was revoked or has expired";
                 Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
             }
+            error @ Error::NotAccountAdmin => ScimError::plain(403, error.to_string()).into(),
             Error::MissingScope(scope) => {
                 ScimError::plain(403, format!("the token lacks the scope {scope}; make one that has it")).into()
             }

@@ -317,7 +317,8 @@ impl Daemon {
         self.try_ops(path).expect("the ops listener answers")
     }
 
-    fn try_ops(&self, path: &str) -> Option<Reply> {
+    /// As [`Self::ops`]; `None` when nobody answers.
+    pub fn try_ops(&self, path: &str) -> Option<Reply> {
         Request::new(self.ops_port, "GET", path).try_send()
     }
 

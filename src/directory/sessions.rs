@@ -1,0 +1,254 @@
+//! Sessions of the console: begun by a mailed code or an accepted invitation, ended by sign-out, by time, and by
+//! whatever takes the person's access away.
+//!
+//! All sessions of a user are one document, so that a change of the user ends them with one blind write. What a session
+//! allows is never kept: every request reads session, status and role anew ([`super::request`]).
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::request::Request;
+use super::{Directory, entropy, keys};
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::secrets::TokenHash;
+use crate::domain::time::Timestamp;
+use crate::store::{Batch, Check, Document, Space, Write};
+
+/// A session that was not used for so long is over.
+pub const IDLE: Duration = Duration::from_secs(30 * 60);
+/// No session lives longer than this.
+pub const ABSOLUTE: Duration = Duration::from_secs(12 * 60 * 60);
+/// When a session was used last is written at most this often.
+const SEEN_EVERY: Duration = Duration::from_secs(60);
+/// A user has at most so many sessions; a new one ends the oldest.
+const MAX_SESSIONS: usize = 8;
+
+/// What the browser keeps: account, user and 256 random bits. Only the hash of those bits is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionToken {
+    pub account: AccountId,
+    pub user: ResourceId,
+    secret: String,
+}
+
+impl SessionToken {
+    fn new(account: &AccountId, user: ResourceId) -> Self {
+        let secret = URL_SAFE_NO_PAD.encode(entropy::secret());
+        SessionToken { account: account.clone(), user, secret }
+    }
+
+    /// Reads the value of a cookie; `None` when it is none of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let (account, user, secret) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_secret = URL_SAFE_NO_PAD.decode(secret).is_ok_and(|octets| octets.len() == 32);
+        is_secret.then_some(())?;
+        Some(SessionToken { account: account.parse().ok()?, user: user.parse().ok()?, secret: secret.to_owned() })
+    }
+
+    /// The value of the cookie.
+    pub fn expose(&self) -> String {
+        format!("{}.{}.{}", self.account, self.user, self.secret)
+    }
+
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.secret)
+    }
+
+    /// A request by this session.
+    pub fn request(&self, request_id: Option<String>) -> Request {
+        Request::by_session(self.account.clone(), self.user, self.hash(), request_id)
+    }
+}
+
+impl std::fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SessionToken({} {} …)", self.account, self.user)
+    }
+}
+
+/// One session, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub hash: TokenHash,
+    pub began: Timestamp,
+    pub seen: Timestamp,
+}
+
+impl Session {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        now.since(self.seen) < IDLE && now.since(self.began) < ABSOLUTE
+    }
+}
+
+/// The sessions of one user.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sessions(Vec<Session>);
+
+impl Sessions {
+    pub(super) fn read(document: &Document) -> Result<Self, Error> {
+        serde_json::from_slice(&document.body).map_err(|error| Error::damaged("sessions", error))
+    }
+
+    pub(super) fn living(&self, hash: &TokenHash, now: Timestamp) -> Option<&Session> {
+        self.0.iter().find(|session| session.hash == *hash && session.is_alive(now))
+    }
+
+    /// Begins one; those that are over go.
+    pub(super) fn begin(&mut self, hash: TokenHash, now: Timestamp) {
+        self.0.retain(|session| session.is_alive(now));
+        let surplus = (self.0.len() + 1).saturating_sub(MAX_SESSIONS);
+        self.0.drain(..surplus);
+        self.0.push(Session { hash, began: now, seen: now });
+    }
+
+    fn end(&mut self, hash: &TokenHash) {
+        self.0.retain(|session| session.hash != *hash);
+    }
+
+    fn touch(&mut self, hash: &TokenHash, now: Timestamp) {
+        if let Some(session) = self.0.iter_mut().find(|session| session.hash == *hash) {
+            session.seen = now;
+        }
+    }
+
+    pub(super) fn living_ones(&self, now: Timestamp) -> impl Iterator<Item = &Session> {
+        self.0.iter().filter(move |session| session.is_alive(now))
+    }
+}
+
+/// Writes the sessions of a user, over what `document` held before.
+pub(super) fn put_sessions(
+    batch: &mut Batch,
+    user: ResourceId,
+    document: Option<&Document>,
+    sessions: &Sessions,
+    now: Timestamp,
+) {
+    let key = keys::sessions(user);
+    batch.checks.push(match document {
+        Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
+        None => Check::Absent { key: key.clone() },
+    });
+    batch.writes.push(Write::Put {
+        key,
+        revision: document.map_or(0, |document| document.revision) + 1,
+        created: document.map_or(now, |document| document.created),
+        modified: now,
+        body: serde_json::to_vec(sessions).expect("sessions have only string keys").into(),
+        state: bytes::Bytes::new(),
+    });
+}
+
+impl Directory {
+    /// Begins a session of somebody who has just proven who they are.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn begin_session(&self, account: &AccountId, user: ResourceId) -> Result<SessionToken, Error> {
+        let token = SessionToken::new(account, user);
+        self.change_sessions(&token, |sessions, now| sessions.begin(token.hash(), now)).await?;
+        Ok(token)
+    }
+
+    /// Ends this session.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn end_session(&self, token: &SessionToken) -> Result<(), Error> {
+        self.change_sessions(token, |sessions, _| sessions.end(&token.hash())).await
+    }
+
+    /// Notes that a session was used, unless that was noted within the last minute.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn touch_session(&self, token: &SessionToken, seen: Timestamp) -> Result<(), Error> {
+        if self.store.now().since(seen) < SEEN_EVERY {
+            return Ok(());
+        }
+        self.change_sessions(token, |sessions, now| sessions.touch(&token.hash(), now)).await
+    }
+
+    async fn change_sessions(
+        &self,
+        token: &SessionToken,
+        change: impl Fn(&mut Sessions, Timestamp),
+    ) -> Result<(), Error> {
+        let space = Space::Account(token.account.clone());
+        retrying!(self, {
+            let now = self.store.now();
+            let document = self.store.get(&space, &[keys::sessions(token.user)]).await?.pop().flatten();
+            let before = document.as_ref().map(Sessions::read).transpose()?.unwrap_or_default();
+            let mut after = before.clone();
+            change(&mut after, now);
+            if after == before {
+                return Ok(Some(()));
+            }
+            let mut batch = Batch::new(entropy::commit_id(now));
+            put_sessions(&mut batch, token.user, document.as_ref(), &after, now);
+            Ok(self.committed(&space, &batch).await?.then_some(()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn begun() -> (Sessions, TokenHash, Timestamp) {
+        let mut sessions = Sessions::default();
+        let (hash, now) = (TokenHash::of("one"), Timestamp::from_millis(1_795_426_200_000));
+        sessions.begin(hash, now);
+        (sessions, hash, now)
+    }
+
+    #[test]
+    fn a_session_that_rests_for_thirty_minutes_is_over() {
+        let (mut sessions, hash, now) = begun();
+        assert!(sessions.living(&hash, now + MINUTE * 29).is_some());
+        assert!(sessions.living(&hash, now + MINUTE * 30).is_none());
+        sessions.touch(&hash, now + MINUTE * 29);
+        assert!(sessions.living(&hash, now + MINUTE * 58).is_some());
+    }
+
+    #[test]
+    fn a_session_ends_after_twelve_hours_however_busy_it_is() {
+        let (mut sessions, hash, now) = begun();
+        sessions.touch(&hash, now + MINUTE * 719);
+        assert!(sessions.living(&hash, now + MINUTE * 719).is_some());
+        assert!(sessions.living(&hash, now + MINUTE * 720).is_none());
+    }
+
+    #[test]
+    fn an_ended_session_and_the_oldest_of_too_many_are_gone() {
+        let (mut sessions, first, now) = begun();
+        for number in 0..8 {
+            sessions.begin(TokenHash::of(&format!("{number}")), now);
+        }
+        assert!(sessions.living(&first, now).is_none());
+        let last = TokenHash::of("7");
+        assert!(sessions.living(&last, now).is_some());
+        sessions.end(&last);
+        assert!(sessions.living(&last, now).is_none());
+    }
+
+    #[test]
+    fn a_cookie_is_read_back_and_a_mangled_one_is_none() {
+        let user = entropy::resource_id(Timestamp::EPOCH);
+        let token = SessionToken::new(&"default".parse().unwrap(), user);
+        assert_eq!(SessionToken::parse(&token.expose()), Some(token.clone()));
+        assert_eq!(SessionToken::parse(&token.expose()[1..]).map(|it| it.account.to_string()), Some("efault".into()));
+        for wrong in ["", "default", "default.x.y", &token.expose()[..60]] {
+            assert_eq!(SessionToken::parse(wrong), None, "{wrong}");
+        }
+        assert!(!format!("{token:?}").contains(&token.secret));
+    }
+}

@@ -1,0 +1,28 @@
+//! What stands around every page of the console.
+
+/// The header and the navigation.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// `/admin/{account}`.
+    pub base: String,
+    pub account: String,
+    /// Who is signed in.
+    pub admin: String,
+    pub admin_path: String,
+    pub csrf: String,
+    /// Which entry of the navigation is at hand.
+    pub section: &'static str,
+    /// What became of the last action.
+    pub note: Option<String>,
+}
+
+impl Frame {
+    /// Whether this entry of the navigation is at hand.
+    pub fn is_at(&self, section: &str) -> bool {
+        self.section == section
+    }
+}
+
+/// The entries below *Org*: section, path below the account's console, words.
+pub const SECTIONS: [(&str, &str, &str); 2] =
+    [("organization", "", "Organization"), ("users", "/users", "User Management")];

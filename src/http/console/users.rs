@@ -1,0 +1,291 @@
+//! User Management: the directory, and the front page that leads there.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use url::form_urlencoded;
+
+use super::format::{self, Badge};
+use super::frame::Frame;
+use super::gate::{Away, Desk, answer};
+use crate::directory::console::{Counts, Listing, Order};
+use crate::directory::record::UserRecord;
+use crate::domain::user::{Status, User};
+use crate::http::form::Fields;
+use crate::http::pages::Page;
+use crate::http::service::Service;
+
+/// Rows on a page, the usual number first.
+const SIZES: [usize; 3] = [25, 50, 100];
+/// More words than a person types.
+const MAX_WORDS: usize = 8;
+
+#[derive(Template)]
+#[template(path = "console/organization.html")]
+struct OrganizationTemplate {
+    frame: Frame,
+    counts: Counts,
+}
+
+/// `GET /admin/{account}`: Admin Settings > Organization.
+pub(super) async fn organization(State(service): State<Service>, Path(account): Path<String>, head: Parts) -> Response {
+    answer(try_organization(&service, &account, &head).await)
+}
+
+async fn try_organization(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
+    let desk = Desk::enter(service, account, head).await?;
+    let nobody = Listing { status: None, words: Vec::new(), order: Order::Name, offset: 0, limit: 1 };
+    let listed = service.directory.list_users(&desk.context, &nobody).await.map_err(|error| desk.failed(&error))?;
+    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts };
+    Ok(desk.page(Page::render(StatusCode::OK, &template)))
+}
+
+/// Which part of the directory is looked at: everything that its address says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    status: Option<Status>,
+    search: String,
+    order: Order,
+    /// From 1.
+    page: usize,
+    size: usize,
+}
+
+impl View {
+    fn of(query: &Fields) -> Self {
+        let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(query.get("status")));
+        let order = match query.get("sort") {
+            "-name" => Order::NameReversed,
+            "-added" => Order::Newest,
+            "added" => Order::Oldest,
+            _ => Order::Name,
+        };
+        let size = query.get("size").parse().ok().filter(|size| SIZES.contains(size)).unwrap_or(SIZES[0]);
+        let page = query.get("page").parse().ok().filter(|page| (1..1_000_000).contains(page)).unwrap_or(1);
+        View { status, search: query.get("q").chars().take(200).collect(), order, page, size }
+    }
+
+    /// The query string that leads to this view; empty for the usual one.
+    fn query(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(status) = self.status {
+            query.append_pair("status", &status.as_str().to_lowercase());
+        }
+        if !self.search.is_empty() {
+            query.append_pair("q", &self.search);
+        }
+        match self.order {
+            Order::Name => {}
+            Order::NameReversed => drop(query.append_pair("sort", "-name")),
+            Order::Newest => drop(query.append_pair("sort", "-added")),
+            Order::Oldest => drop(query.append_pair("sort", "added")),
+        }
+        if self.size != SIZES[0] {
+            query.append_pair("size", &self.size.to_string());
+        }
+        if self.page > 1 {
+            query.append_pair("page", &self.page.to_string());
+        }
+        let query = query.finish();
+        if query.is_empty() { query } else { format!("?{query}") }
+    }
+
+    fn listing(&self) -> Listing {
+        Listing {
+            status: self.status,
+            words: self.search.split_whitespace().take(MAX_WORDS).map(str::to_owned).collect(),
+            order: self.order,
+            offset: (self.page - 1) * self.size,
+            limit: self.size,
+        }
+    }
+}
+
+struct Tab {
+    word: &'static str,
+    count: usize,
+    href: String,
+    current: bool,
+}
+
+/// The head of a column that can be sorted by.
+struct Sortable {
+    href: String,
+    /// `aria-sort`.
+    sorted: &'static str,
+}
+
+struct Row {
+    id: String,
+    href: String,
+    name: String,
+    initials: String,
+    picture: Option<String>,
+    address: Option<String>,
+    badge: Badge,
+    managed_by: Option<String>,
+    role: String,
+    organization: Option<String>,
+    licenses: String,
+    shortfall: bool,
+    added: String,
+    /// Whether an invitation can be sent or copied: Pending and Inactive.
+    invitable: bool,
+}
+
+struct SizeLink {
+    size: usize,
+    href: String,
+    current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/users.html")]
+struct UsersTemplate {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    search: String,
+    /// What the search form carries along besides the words.
+    kept: Vec<(&'static str, String)>,
+    without_search: String,
+    by_name: Sortable,
+    by_added: Sortable,
+    rows: Vec<Row>,
+    total: usize,
+    first: usize,
+    last: usize,
+    page: usize,
+    pages: usize,
+    previous: Option<String>,
+    next: Option<String>,
+    sizes: Vec<SizeLink>,
+    cut_short: bool,
+    /// This view's query string, for actions that come back to it.
+    back: String,
+}
+
+/// `GET /admin/{account}/users`.
+pub(super) async fn show(State(service): State<Service>, Path(account): Path<String>, head: Parts) -> Response {
+    answer(try_show(&service, &account, &head).await)
+}
+
+async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
+    let desk = Desk::enter(service, account, head).await?;
+    let view = View::of(&desk.query);
+    let listed = service.directory.list_users(&desk.context, &view.listing()).await;
+    let listed = listed.map_err(|error| desk.failed(&error))?;
+    let href = |view: &View| desk.path(&format!("/users{}", view.query()));
+    let first_page = View { page: 1, ..view.clone() };
+    let tab = |status: Option<Status>| Tab {
+        word: status.map_or("All", Status::as_str),
+        count: status.map_or(listed.counts.all(), |status| listed.counts.of(status)),
+        href: href(&View { status, ..first_page.clone() }),
+        current: status == view.status,
+    };
+    let pages = listed.total.div_ceil(view.size).max(1);
+    let first = (view.page - 1) * view.size + 1;
+    let turned = |page: usize| href(&View { page, ..view.clone() });
+    let template = UsersTemplate {
+        frame: desk.frame("users"),
+        tabs: [None].into_iter().chain(Status::ALL.map(Some)).map(tab).collect(),
+        search: view.search.clone(),
+        kept: kept(&view),
+        without_search: href(&View { search: String::new(), ..first_page.clone() }),
+        by_name: sortable(&href, &first_page, Order::Name, Order::NameReversed),
+        by_added: sortable(&href, &first_page, Order::Oldest, Order::Newest),
+        rows: listed.users.iter().map(|record| row(&desk, record)).collect(),
+        total: listed.total,
+        first,
+        last: (first + listed.users.len()).saturating_sub(1),
+        page: view.page,
+        pages,
+        previous: (view.page > 1).then(|| turned(view.page.min(pages + 1) - 1)),
+        next: (view.page < pages).then(|| turned(view.page + 1)),
+        sizes: SIZES
+            .map(|size| SizeLink { size, href: href(&View { size, ..first_page.clone() }), current: size == view.size })
+            .into(),
+        cut_short: listed.cut_short,
+        back: view.query(),
+    };
+    Ok(desk.page(Page::render(StatusCode::OK, &template)))
+}
+
+/// What a new search keeps of the view: the tab, the order and the size, not the page.
+fn kept(view: &View) -> Vec<(&'static str, String)> {
+    let query = View { search: String::new(), page: 1, ..view.clone() }.query();
+    let pairs = form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned();
+    let named = |name: &str| ["status", "sort", "size"].into_iter().find(|known| *known == name);
+    pairs.filter_map(|(name, value)| Some((named(&name)?, value))).collect()
+}
+
+/// One click sorts, the next turns the order round.
+fn sortable(href: &impl Fn(&View) -> String, view: &View, up: Order, down: Order) -> Sortable {
+    let sorted = match view.order {
+        order if order == up => "ascending",
+        order if order == down => "descending",
+        _ => "none",
+    };
+    let order = if view.order == up { down } else { up };
+    Sortable { href: href(&View { order, ..view.clone() }), sorted }
+}
+
+fn row(desk: &Desk, record: &UserRecord) -> Row {
+    let user = &record.user;
+    let id = user.id.to_string();
+    let name = format::name(record);
+    let of = |id: &_| record.names.get(id).cloned();
+    let licenses: Vec<String> = user.licenses.iter().filter_map(|assigned| of(&assigned.license)).collect();
+    Row {
+        href: desk.path(&format!("/users/{id}")),
+        initials: format::initials(&name),
+        picture: format::picture(record).map(str::to_owned),
+        address: address(user).filter(|address| *address != name),
+        name,
+        badge: format::badge(record, desk.context.now),
+        managed_by: user.provisioned_by.as_ref().map(|client| client.to_string()),
+        role: user.account_role.clone(),
+        organization: user.organization.as_ref().and_then(of),
+        licenses: licenses.join(", "),
+        shortfall: user.license_shortfall(),
+        added: format::day(record.created),
+        invitable: matches!(user.status(), Some(Status::Pending | Status::Inactive)),
+        id,
+    }
+}
+
+/// The address that signs in, else the userName.
+fn address(user: &User) -> Option<String> {
+    let address = user.sign_in_address.as_ref().map(|address| address.as_str().to_owned());
+    address.or_else(|| Some(user.user_name.as_str().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(query: &str) -> View {
+        View::of(&Fields::of_query(&format!("/admin/default/users{query}").parse().unwrap()))
+    }
+
+    #[test]
+    fn a_view_and_its_address_are_the_same_thing() {
+        for query in ["", "?status=pending", "?status=inactive&q=ada+love&sort=-added&size=50&page=3"] {
+            assert_eq!(view(query).query(), query);
+        }
+    }
+
+    #[test]
+    fn what_an_address_gets_wrong_is_as_usual() {
+        assert_eq!(view("?status=x&sort=y&size=7&page=0"), view(""));
+        assert_eq!(view("?page=-1").page, 1);
+    }
+
+    #[test]
+    fn a_new_search_keeps_tab_order_and_size() {
+        let kept = kept(&view("?status=pending&q=ada&sort=-name&size=100&page=2"));
+        let expected = [("status", "pending"), ("sort", "-name"), ("size", "100")];
+        assert_eq!(kept, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+}

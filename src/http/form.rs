@@ -1,0 +1,96 @@
+//! Forms of our own pages: where they may come from, and what they carry.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Uri, header};
+use url::form_urlencoded;
+
+use crate::directory::Directory;
+use crate::domain::token::keyring::Label;
+
+/// The name of the hidden field that proves that the form is ours.
+pub const CSRF: &str = "csrf";
+
+/// What a form sent, in its order; a name may come several times.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads a body of `application/x-www-form-urlencoded`; nothing when it does not arrive.
+    pub async fn of(body: Body) -> Self {
+        // The guard of the edge bounds the body.
+        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        Fields(form_urlencoded::parse(&bytes).into_owned().collect())
+    }
+
+    /// Of a query string.
+    pub fn of_query(uri: &Uri) -> Self {
+        Fields(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    /// The first value of this name, without surrounding white space; empty when there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.trim())
+    }
+
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.trim().to_owned()).collect()
+    }
+}
+
+/// The hidden field's value for a page that was shown to the holder of `secret`, which a cookie carries.
+pub fn token(directory: &Directory, secret: &str) -> String {
+    directory.keys().seal(Label::CSRF, &[secret.as_bytes()], b"form")
+}
+
+/// Whether a form is one that was shown to the holder of `secret`.
+pub fn is_genuine(directory: &Directory, secret: &str, fields: &Fields) -> bool {
+    let now = directory.store().now();
+    directory.keys().open(Label::CSRF, &[secret.as_bytes()], fields.get(CSRF), now).is_some()
+}
+
+/// Whether the browser says that the request comes from a page of this service. A browser says so in
+/// `Sec-Fetch-Site`, an old one in `Origin`; `null` is what our own `Referrer-Policy` makes of the latter (Fetch §4.1).
+pub fn comes_from_here(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match text(header::ORIGIN) {
+        None | Some("null") => true,
+        Some(origin) => {
+            let host = origin.split_once("://").map_or("", |(_, host)| host);
+            text(header::HOST).is_some_and(|own| own.eq_ignore_ascii_case(host))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::the_browser_says_so(&[("sec-fetch-site", "same-origin")], true)]
+    #[case::another_site(&[("sec-fetch-site", "cross-site")], false)]
+    #[case::a_neighbour(&[("sec-fetch-site", "same-site"), ("origin", "https://a.example")], false)]
+    #[case::typed_or_from_a_mail(&[("sec-fetch-site", "none")], false)]
+    #[case::an_old_browser(&[("host", "a.example"), ("origin", "https://a.example")], true)]
+    #[case::an_old_browser_elsewhere(&[("host", "a.example"), ("origin", "https://b.example")], false)]
+    #[case::without_a_referrer(&[("host", "a.example"), ("origin", "null")], true)]
+    #[case::no_browser(&[("host", "a.example")], true)]
+    fn only_our_own_pages_may_post(#[case] given: &[(&'static str, &'static str)], #[case] expected: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        assert_eq!(comes_from_here(&headers), expected);
+    }
+
+    #[tokio::test]
+    async fn a_name_may_come_several_times_and_an_absent_one_is_empty() {
+        let fields = Fields::of(Body::from("license=a&license=b&q=+two+words+")).await;
+        assert_eq!(fields.all("license"), ["a", "b"]);
+        assert_eq!((fields.get("q"), fields.get("none")), ("two words", ""));
+    }
+}

@@ -1,0 +1,90 @@
+// A usherd of this run's own, as a child process with a directory and ports to itself.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const ADMIN = "mara@hollis.example";
+
+async function freePort() {
+  const server = createServer();
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** Asks until `ask` answers with something true, for ten seconds at the most. */
+export async function eventually(what, ask) {
+  const end = Date.now() + 10_000;
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`never happened: ${what}`);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+export async function start(binary, overrides = {}) {
+  const directory = mkdtempSync(join(tmpdir(), "usherd-console-"));
+  const [port, opsPort] = [await freePort(), await freePort()];
+  const env = {
+    USHERD_HTTP__LISTEN: `127.0.0.1:${port}`,
+    USHERD_OPS__LISTEN: `127.0.0.1:${opsPort}`,
+    USHERD_STORE__PATH: join(directory, "data"),
+    USHERD_BOOTSTRAP__ADMIN_EMAIL: ADMIN,
+    USHERD_LIMITS__SIGN_IN: "off",
+    USHERD_LIMITS__IP: "off",
+    ...overrides,
+  };
+  const child = spawn(binary, [], { env, cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
+  let out = "";
+  let log = "";
+  child.stdout.on("data", (bytes) => (out += bytes));
+  child.stderr.on("data", (bytes) => (log += bytes));
+  const origin = `http://127.0.0.1:${port}`;
+  await eventually("the daemon says that it serves", () => log.includes("usherd serves") && out.includes("SCIM token"));
+
+  const token = /SCIM token\s+(\S+)/.exec(out)[1];
+  const adminLink = /(http\S+\/i\/\S+)/.exec(out)[1];
+
+  const mails = () => {
+    const folder = join(directory, "data", "mail");
+    try {
+      return readdirSync(folder).filter((name) => name.endsWith(".eml")).sort().map((name) => readFileSync(join(folder, name), "utf8"));
+    } catch {
+      return [];
+    }
+  };
+
+  return {
+    origin,
+    token,
+    adminLink,
+    log: () => log,
+    /** The newest mail to `address` whose text matches, and the match. */
+    async mailed(address, pattern, after = 0) {
+      return eventually(`a mail to ${address} with ${pattern}`, () => {
+        const found = mails().filter((mail) => mail.includes(`To: `) && mail.includes(address));
+        if (found.length <= after) return null;
+        return pattern.exec(found.at(-1).replace(/=\r\n/g, ""));
+      });
+    },
+    count: (address) => mails().filter((mail) => mail.includes(address)).length,
+    async ask(method, path, body) {
+      const headers = { authorization: `Bearer ${token}` };
+      if (body) headers["content-type"] = path.startsWith("/scim") ? "application/scim+json" : "application/json";
+      const reply = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) });
+      const text = await reply.text();
+      if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${text}`);
+      return text ? JSON.parse(text) : null;
+    },
+    async stop() {
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,482 @@
+// Walks every step of the user-management guide in a real browser: light and dark, wide and narrow, with and without
+// JavaScript. Every page on the way must pass axe, stay within 60 kB and violate no content security policy.
+//
+//   node tests/console/guide.mjs [--binary target/debug/usherd] [--pictures FOLDER]
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { chromium } from "playwright-core";
+import { ADMIN, start } from "./daemon.mjs";
+
+const option = (name, usual) => {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? usual : process.argv[at + 1];
+};
+const binary = resolve(option("--binary", "target/debug/usherd"));
+const pictures = option("--pictures", null);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const USHERD = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
+const MAX_PAGE = 60_000;
+const WALKS = [
+  { name: "wide-light", width: 1280, scheme: "light", script: true },
+  { name: "narrow-dark", width: 375, scheme: "dark", script: true },
+  { name: "wide-dark-plain", width: 1280, scheme: "dark", script: false },
+  { name: "narrow-light-plain", width: 375, scheme: "light", script: false },
+];
+
+const daemon = await start(binary);
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-dev-shm-usage"],
+});
+const tally = { steps: 0, pages: 0, heaviest: 0 };
+
+try {
+  await seed();
+  const session = await acceptAsAdmin();
+  for (const walk of WALKS) await guide(walk, session);
+  await signInByCode();
+  await refusals(session);
+  await keyboardOnly(session);
+  console.log(`ok: ${tally.steps} steps, ${tally.pages} pages checked, the heaviest of ${tally.heaviest} bytes`);
+} catch (error) {
+  console.error(daemon.log().split("\n").filter((line) => /WARN|ERROR/.test(line)).slice(-5).join("\n"));
+  throw error;
+} finally {
+  await browser.close();
+  await daemon.stop();
+}
+
+async function seed() {
+  for (const name of ["Hollis Research", "Hollis Theatre"]) await daemon.ask("POST", "/scim/v2/Organizations", { displayName: name });
+  for (const name of ["Winter Season", "Box Office"]) await daemon.ask("POST", "/scim/v2/Projects", { displayName: name });
+  const names = ["Ada Lovelace", "Alan Turing", "Grace Hopper", "Katherine Johnson", "Barbara Liskov", "Tim Berners-Lee",
+    "Margaret Hamilton", "Edsger Dijkstra", "Radia Perlman", "Leslie Lamport", "Frances Allen", "Donald Knuth", "Adele Goldberg",
+    "Ken Thompson", "Dennis Ritchie", "Lynn Conway", "Niklaus Wirth", "Hedy Lamarr", "John Backus", "Mary Jackson", "Annie Easley",
+    "Jean Bartik", "Kathleen Booth", "Evelyn Berezin", "Sophie Wilson", "Shafi Goldwasser", "Anita Borg"];
+  for (const [number, name] of names.entries()) await person(name, { active: number % 5 !== 3 });
+  // One for each walk, whom it changes.
+  for (const walk of WALKS) {
+    await invited(`Walker ${walk.name}`);
+    await person(`Leaver ${walk.name}`, {});
+  }
+}
+
+/** Somebody whom the identity provider makes. */
+async function person(name, { active = true }) {
+  const [givenName, ...rest] = name.split(" ");
+  const mail = `${name.toLowerCase().replace(/[^a-z]+/g, ".")}@hollis.example`;
+  return daemon.ask("POST", "/scim/v2/Users", {
+    userName: mail, name: { givenName, familyName: rest.join(" ") }, title: "Engineer", active,
+    phoneNumbers: [{ value: "+44 20 7946 0000", type: "work" }],
+    emails: [{ value: mail, primary: true, type: "work" }],
+    [USHERD]: { employmentStartDate: "2026-01-05T00:00:00Z", licenses: [{ value: "TestOps" }], projects: [{ value: "Winter Season" }] },
+  });
+}
+
+/** Somebody whom no provider manages. */
+async function invited(name) {
+  const email = `${name.toLowerCase().replace(/[^a-z]+/g, ".")}@hollis.example`;
+  return daemon.ask("POST", "/api/v1/users", { email, displayName: name, projects: [{ project: "Winter Season" }] });
+}
+
+async function visit(walk, session) {
+  const context = await browser.newContext({
+    viewport: { width: walk.width, height: 800 }, colorScheme: walk.scheme, javaScriptEnabled: walk.script,
+    storageState: session, bypassCSP: false,
+  });
+  const page = await context.newPage();
+  const wrong = [];
+  page.on("console", (message) => { if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) wrong.push(message.text()); });
+  page.on("pageerror", (error) => wrong.push(error.message));
+  page.on("response", async (response) => {
+    if (!/text\/html/.test(response.headers()["content-type"] ?? "") || response.status() >= 300 && response.status() < 400) return;
+    const bytes = (await response.body().catch(() => Buffer.alloc(0))).length;
+    tally.heaviest = Math.max(tally.heaviest, bytes);
+    if (bytes > MAX_PAGE) wrong.push(`${response.url()} has ${bytes} bytes`);
+  });
+  return { context, page, wrong };
+}
+
+/** Nothing that axe finds, and no sideways scrolling of the page. */
+async function check(page, where) {
+  tally.pages += 1;
+  // axe runs in a world that the policy of the page does not bind, also with scripts off in the page itself.
+  const client = await page.context().newCDPSession(page);
+  const { frameTree } = await client.send("Page.getFrameTree");
+  const world = await client.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: `axe${tally.pages}` });
+  const contextId = world.executionContextId;
+  const run = async (expression) => {
+    const reply = await client.send("Runtime.evaluate", { expression, contextId, awaitPromise: true, returnByValue: true });
+    if (reply.exceptionDetails) throw new Error(`${where}: ${JSON.stringify(reply.exceptionDetails.exception?.description)}`);
+    return reply.result.value;
+  };
+  await run(axe + ";undefined");
+  const found = await run(`axe.run(document, { resultTypes: ["violations"] }).then((r) => r.violations.map((v) => v.id + ": " + v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + (n.any[0]?.message ?? "")).join("; ")))`);
+  assert.deepEqual(found, [], `axe on ${where}`);
+  const sideways = await run("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+  assert.equal(sideways, 0, `${where} scrolls sideways`);
+  await client.detach();
+}
+
+async function picture(page, name) {
+  if (pictures) await page.screenshot({ path: `${pictures}/${name}.png` });
+}
+
+async function acceptAsAdmin() {
+  const { context, page, wrong } = await visit(WALKS[0]);
+  await page.goto(daemon.adminLink);
+  await check(page, "accept");
+  await page.getByLabel("Your e-mail address").fill(ADMIN);
+  await page.getByLabel("Given name").fill("Mara");
+  await page.getByLabel("Family name").fill("Hollis");
+  await page.getByRole("button", { name: "Accept invitation" }).click();
+  await check(page, "accepted");
+  await page.getByRole("link", { name: "Go to the console" }).click();
+  await page.getByRole("heading", { name: "Organization", level: 1 }).waitFor();
+  await check(page, "organization");
+  const session = await context.storageState();
+  assert.deepEqual(wrong, []);
+  await context.close();
+  tally.steps += 1;
+  return session;
+}
+
+async function guide(walk, session) {
+  const { context, page, wrong } = await visit(walk, session);
+  const step = async (what, act) => {
+    try {
+      await act();
+      tally.steps += 1;
+    } catch (error) {
+      await page.screenshot({ path: `/tmp/usherd-console-${walk.name}.png` }).catch(() => {});
+      error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
+      throw error;
+    }
+  };
+  const name = `Walker ${walk.name}`;
+  const leaver = `Leaver ${walk.name}`;
+  const dialog = (title) => (walk.script ? page.getByRole("dialog", { name: title }) : page.getByRole("region", { name: title }));
+  const said = (words) => page.getByRole("status").filter({ hasText: words }).waitFor();
+  const openUser = async (who) => {
+    await page.goto(`${daemon.origin}/admin/default/users?q=${encodeURIComponent(who.split("@")[0])}`);
+    await page.getByRole("table", { name: "User Directory" }).getByRole("link", { name: who, exact: true }).click();
+    await page.getByRole("heading", { name: who, level: 1 }).waitFor();
+  };
+
+  await step("the cog leads to Admin Settings > Organization > User Management", async () => {
+    await page.goto(`${daemon.origin}/admin`);
+    await page.locator("summary", { hasText: "Admin Settings" }).click();
+    await check(page, "the open menu");
+    await page.getByRole("navigation", { name: "Admin Settings" }).getByRole("link", { name: "Organization" }).click();
+    await page.getByRole("navigation", { name: "Org" }).getByRole("link", { name: "User Management" }).click();
+    await page.getByRole("table", { name: "User Directory" }).waitFor();
+    await check(page, "the directory");
+    await picture(page, `directory-${walk.name}`);
+  });
+
+  await step("tabs, search, order and pages have addresses of their own", async () => {
+    await page.getByRole("link", { name: /^Inactive \d/ }).click();
+    assert.match(page.url(), /status=inactive/);
+    await check(page, "inactive users");
+    await page.getByRole("link", { name: /^All \d/ }).click();
+    await page.getByRole("link", { name: "Next" }).click();
+    assert.match(page.url(), /page=2/);
+    if (walk.width > 960) {
+      await page.getByRole("link", { name: /^Added/ }).click();
+      await page.locator("th[aria-sort=ascending]", { hasText: "Added" }).waitFor();
+    }
+    await page.getByRole("searchbox").fill("lovel ad");
+    await page.getByRole("searchbox").press("Enter");
+    await page.getByRole("link", { name: "Ada Lovelace" }).waitFor();
+    assert.equal(await page.locator("tbody tr").count(), 1);
+    await page.getByRole("searchbox").fill("nobody at all");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByText("Nobody here has a name").waitFor();
+    await check(page, "an empty search");
+  });
+
+  await step("clicking a name opens User Detail", async () => {
+    await openUser(leaver.replace(/-/g, "-"));
+    for (const heading of ["Account Role", "Organization", "Licenses", "Joined projects", "Contact details"]) {
+      await page.getByRole("heading", { name: heading, exact: true }).waitFor();
+    }
+    await page.getByText("5 Jan 2026").waitFor();
+    await page.getByText("+44 20 7946 0000 (work)").waitFor();
+    await check(page, "user detail");
+    await picture(page, `user-${walk.name}`);
+  });
+
+  await step("Change Role & Permission, Update", async () => {
+    await openUser(name);
+    await page.getByRole("link", { name: "Change Role & Permission", exact: true }).click();
+    const asked = dialog("Change Role and Permission");
+    await asked.waitFor();
+    await check(page, "the account role dialog");
+    await picture(page, `role-${walk.name}`);
+    await asked.getByLabel("Account Role").selectOption("System Admin");
+    await asked.getByRole("button", { name: "Update" }).click();
+    await said(`${name} is System Admin now.`);
+    await page.getByText("System Admin", { exact: true }).first().waitFor();
+  });
+
+  await step("Change Role and Permission of a project, Update", async () => {
+    await page.getByRole("link", { name: "Change Role and Permission in Winter Season" }).click();
+    const asked = dialog("Change Role and Permission");
+    await check(page, "the project role dialog");
+    await asked.getByLabel("Project Role").selectOption("Viewer");
+    await asked.getByRole("button", { name: "Update" }).click();
+    await said(`${name} is Viewer in Winter Season now.`);
+  });
+
+  await step("a project is joined and left", async () => {
+    await page.getByRole("link", { name: "Add to project" }).click();
+    const asked = dialog("Add to Project");
+    await check(page, "the add to project dialog");
+    await asked.getByLabel("Project", { exact: true }).selectOption("Box Office");
+    await asked.getByRole("button", { name: "Add" }).click();
+    await said("has joined the project");
+    await page.getByRole("link", { name: "Remove from Box Office" }).click();
+    await dialog("Remove from Project").getByRole("button", { name: "Remove" }).click();
+    await said("has left Box Office");
+  });
+
+  await step("Change under Organization, Save", async () => {
+    await page.getByRole("link", { name: "Change organization", exact: true }).click();
+    const asked = dialog("Change Organization");
+    await check(page, "the organization dialog");
+    await asked.getByLabel("Organization").selectOption("Hollis Theatre");
+    await asked.getByRole("button", { name: "Save" }).click();
+    await said("is changed");
+    await page.getByText("Hollis Theatre").waitFor();
+  });
+
+  await step("Change under Licenses, Save", async () => {
+    await page.getByRole("link", { name: "Change licenses", exact: true }).click();
+    const asked = dialog("Change Licenses");
+    await check(page, "the licenses dialog");
+    await asked.getByLabel("KSE").check();
+    await asked.getByRole("button", { name: "Save" }).click();
+    await said("are changed");
+    await page.getByRole("listitem").filter({ hasText: "KSE" }).waitFor();
+  });
+
+  await step("Resend invitation at the right end of the row", async () => {
+    const address = `${name.toLowerCase().replace(/[^a-z]+/g, ".")}@hollis.example`;
+    const before = daemon.count(address);
+    await page.goto(`${daemon.origin}/admin/default/users?status=pending&q=${encodeURIComponent(name)}`);
+    const row = page.getByRole("row").filter({ hasText: name });
+    await row.hover();
+    await row.getByRole("button", { name: /^Resend invitation/ }).click();
+    await said("A new invitation is on its way");
+    assert.match(page.url(), /users\?status=pending/, "back to the same view");
+    await daemon.mailed(address, /http\S+\/i\//, before);
+  });
+
+  await step("a second resend at once is refused with a sentence", async () => {
+    const row = page.getByRole("row").filter({ hasText: name });
+    await row.hover();
+    await row.getByRole("button", { name: /^Resend invitation/ }).click();
+    await page.getByRole("alert").filter({ hasText: "Too many invitations" }).waitFor();
+    await check(page, "a refused resend");
+  });
+
+  await step("Copy invitation link", async () => {
+    await page.goto(`${daemon.origin}/admin/default/users?q=${encodeURIComponent(name)}`);
+    const row = page.getByRole("row").filter({ hasText: name });
+    await row.hover();
+    await row.getByRole("button", { name: /^Copy invitation link/ }).click();
+    const asked = dialog("Copy Invitation Link");
+    await check(page, "the link dialog");
+    const link = await asked.getByLabel("Invitation link").inputValue();
+    assert.ok(link.startsWith(`${daemon.origin}/i/usi_`), link);
+    await asked.getByRole("link", { name: "Close" }).click();
+    if (walk.script) {
+      await asked.waitFor({ state: "detached" });
+      const focused = await page.evaluate(() => document.activeElement.textContent);
+      assert.match(focused, /Copy invitation link/, "focus goes back to the opener");
+    }
+  });
+
+  await step("three-dot menu, Deactivate User, Deactivate", async () => {
+    await openUser(leaver);
+    await page.locator("summary", { hasText: "More actions" }).click();
+    await check(page, "the three-dot menu");
+    await page.getByRole("link", { name: "Deactivate User" }).click();
+    const asked = dialog("Deactivate User From Account");
+    await asked.waitFor();
+    await check(page, "the deactivate dialog");
+    await picture(page, `deactivate-${walk.name}`);
+    if (walk.script) assert.equal(await page.evaluate(() => document.activeElement.textContent), "Cancel");
+    await asked.getByRole("button", { name: "Deactivate" }).click();
+    await said(`${leaver} is Inactive now.`);
+    await page.goto(`${daemon.origin}/admin/default/users?status=inactive&q=${encodeURIComponent(leaver)}`);
+    await page.getByRole("row").filter({ hasText: leaver }).getByText("Inactive", { exact: true }).waitFor();
+  });
+
+  await step("re-sending restores access", async () => {
+    const row = page.getByRole("row").filter({ hasText: leaver });
+    await row.hover();
+    await row.getByRole("button", { name: /^Resend invitation/ }).click();
+    await said("A new invitation is on its way");
+    await page.goto(`${daemon.origin}/admin/default/users?q=${encodeURIComponent(leaver)}`);
+    await page.getByText(/re-invited, expires in/).waitFor();
+  });
+
+  await step("Revoke invitation", async () => {
+    await openUser(name);
+    await page.locator("summary", { hasText: "More actions" }).click();
+    await page.getByRole("link", { name: "Revoke invitation" }).click();
+    await check(page, "the revoke dialog");
+    await dialog("Revoke Invitation").getByRole("button", { name: "Revoke" }).click();
+    await said("is revoked");
+    await check(page, "after revoking");
+  });
+
+  assert.deepEqual(wrong, [], walk.name);
+  await context.close();
+}
+
+async function signInByCode() {
+  const { context, page, wrong } = await visit(WALKS[2]);
+  await page.goto(`${daemon.origin}/admin/default/users`);
+  assert.match(page.url(), /\/admin\/sign-in\?account=default/);
+  await check(page, "sign-in");
+  await page.getByLabel("Your e-mail address").fill("not an address");
+  await page.getByRole("button", { name: "Send me a code" }).click();
+  await page.getByRole("alert").waitFor();
+  await check(page, "sign-in with a mistake");
+
+  const unknown = await askCode(page, "nobody@hollis.example");
+  const before = daemon.count(ADMIN);
+  const known = await askCode(page, ADMIN);
+  assert.equal(known.replaceAll(ADMIN, "X"), unknown.replaceAll("nobody@hollis.example", "X"), "the same answer for unknown addresses");
+  await check(page, "code");
+
+  const [, first, second] = await daemon.mailed(ADMIN, /\b(\d{4}) (\d{4})\b/, before);
+  const wrongCode = first === "0000" ? "1111 1111" : `0000 ${second}`;
+  await page.getByLabel("Code").fill(wrongCode);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("alert").filter({ hasText: "This code is not right" }).waitFor();
+  await check(page, "a wrong code");
+  await page.getByLabel("Code").fill(`${first} ${second}`);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Organization", level: 1 }).waitFor();
+  const stored = await context.storageState();
+
+  // A code works once, also from the page that is still open elsewhere.
+  await page.locator("summary", { hasText: "You:" }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  assert.match(page.url(), /sign-in/);
+  const replay = await browser.newContext({ storageState: stored });
+  const again = await replay.newPage();
+  await again.goto(`${daemon.origin}/admin/default`);
+  assert.match(again.url(), /sign-in/, "a session that was signed out is over");
+  await replay.close();
+  assert.deepEqual(wrong, []);
+  await context.close();
+  tally.steps += 1;
+}
+
+async function askCode(page, address) {
+  await page.goto(`${daemon.origin}/admin/sign-in`);
+  await page.getByLabel("Your e-mail address").fill(address);
+  await page.getByRole("button", { name: "Send me a code" }).click();
+  await page.getByLabel("Code").waitFor();
+  return page.locator("main").innerText();
+}
+
+/** Guards: the last Account Admin, oneself; a form without its token; a person without the role. */
+async function refusals(session) {
+  const { context, page } = await visit(WALKS[0], session);
+  const self = await page.goto(`${daemon.origin}/admin/default/users?q=mara`).then(() => page.getByRole("link", { name: "Mara Hollis" }).getAttribute("href"));
+  await page.goto(`${daemon.origin}${self}/deactivate`);
+  await page.getByRole("button", { name: "Deactivate" }).click();
+  await page.getByRole("alert").filter({ hasText: "You cannot do this to yourself" }).waitFor();
+  await check(page, "deactivating oneself");
+  await page.goto(`${daemon.origin}${self}/role`);
+  await page.getByLabel("Account Role").selectOption("User");
+  await page.getByRole("button", { name: "Update" }).click();
+  await page.getByRole("alert").filter({ hasText: "last active Account Admin" }).waitFor();
+  await check(page, "demoting the last admin");
+
+  const cookie = session.cookies.map((it) => `${it.name}=${it.value}`).join("; ");
+  const post = (headers, body) => fetch(`${daemon.origin}${self}/deactivate`, { method: "POST", redirect: "manual", headers: { cookie, "content-type": "application/x-www-form-urlencoded", ...headers }, body });
+  assert.equal((await post({}, "")).status, 403, "a form without its token");
+  await page.goto(`${daemon.origin}${self}/deactivate`);
+  const csrf = await page.locator(".dialog-page input[name=csrf]").inputValue();
+  const genuine = new URLSearchParams({ csrf }).toString();
+  assert.equal((await post({ "sec-fetch-site": "cross-site" }, genuine)).status, 403, "a form of another site");
+  assert.equal((await post({ origin: "https://elsewhere.example" }, genuine)).status, 403, "a form of another origin");
+  assert.equal((await post({}, genuine)).status, 409, "the genuine form is refused by G2 alone");
+
+  // Somebody without the role is told which one is needed.
+  const email = "plain.user@hollis.example";
+  await daemon.ask("POST", "/api/v1/users", { email, displayName: "Plain User" });
+  const [link] = await daemon.mailed(email, /http\S+\/i\/[\w-]+/);
+  const theirs = await visit(WALKS[1]);
+  await theirs.page.goto(link);
+  await theirs.page.getByLabel("Your e-mail address").fill(email);
+  for (const [label, value] of [["Given name", "Plain"], ["Family name", "User"]]) {
+    const field = theirs.page.getByLabel(label);
+    if (await field.count()) await field.fill(value);
+  }
+  await theirs.page.getByRole("button", { name: "Accept invitation" }).click();
+  await theirs.page.getByRole("heading", { name: "Welcome" }).waitFor();
+  assert.equal(await theirs.page.getByRole("link", { name: "Go to the console" }).count(), 0);
+  const before = daemon.count(email);
+  await askCode(theirs.page, email);
+  const [, first, second] = await daemon.mailed(email, /\b(\d{4}) (\d{4})\b/, before);
+  await theirs.page.getByLabel("Code").fill(first + second);
+  await theirs.page.getByRole("button", { name: "Sign in" }).click();
+  await theirs.page.getByRole("heading", { name: "You need the Account Admin role" }).waitFor();
+  await check(theirs.page, "a person without the role");
+  await theirs.context.close();
+  await context.close();
+  tally.steps += 1;
+}
+
+/** Tab, Enter and Space alone: find somebody, open a dialog, leave it, deactivate. */
+async function keyboardOnly(session) {
+  await invited("Key Board");
+  const { context, page, wrong } = await visit(WALKS[0], session);
+  await page.goto(`${daemon.origin}/admin/default/users`);
+  await page.keyboard.press("/");
+  await page.keyboard.type("key board");
+  await page.keyboard.press("Enter");
+  await page.getByRole("link", { name: "Key Board" }).waitFor();
+  const tabTo = async (pattern) => {
+    for (let presses = 0; presses < 60; presses += 1) {
+      await page.keyboard.press("Tab");
+      const [text, opacity] = await page.evaluate(() => [document.activeElement.textContent.trim(), getComputedStyle(document.activeElement.closest("form") ?? document.body).opacity]);
+      if (pattern.test(text)) return opacity;
+    }
+    throw new Error(`no Tab leads to ${pattern}`);
+  };
+  assert.equal(await tabTo(/^Resend invitation/), "1", "row actions are visible on focus");
+  await page.goto(page.url());
+  await tabTo(/^Key Board$/);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Key Board", level: 1 }).waitFor();
+  await tabTo(/^More actions$/);
+  await page.keyboard.press("Enter");
+  await tabTo(/^Deactivate User$/);
+  await page.keyboard.press("Enter");
+  const asked = page.getByRole("dialog", { name: "Deactivate User From Account" });
+  await asked.waitFor();
+  await page.keyboard.press("Escape");
+  await asked.waitFor({ state: "detached" });
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /More actions/);
+  await page.keyboard.press("Enter");
+  await tabTo(/^Deactivate User$/);
+  await page.keyboard.press("Enter");
+  await asked.waitFor();
+  await tabTo(/^Deactivate$/);
+  await page.keyboard.press("Enter");
+  await page.getByRole("status").filter({ hasText: "Key Board is Inactive now." }).waitFor();
+  assert.deepEqual(wrong, []);
+  await context.close();
+  tally.steps += 1;
+}
