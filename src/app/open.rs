@@ -72,7 +72,7 @@ pub(super) async fn open(
     open_on(store, settings, public_url, public_host, waiting).await
 }
 
-/// As [`open`] for whoever is no daemon: tries for as long as the caller does.
+/// As `open` for whoever is no daemon: tries for as long as the caller does.
 ///
 /// # Errors
 /// [`StartError`].

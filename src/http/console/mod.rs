@@ -1,6 +1,6 @@
 //! The console: what Account Admins do in a browser. Every page works without a script; a script only spares reloads.
 //!
-//! One request: [`gate`] finds the session and asks the directory whether its user is an Active Account Admin at this
+//! One request: `gate` finds the session and asks the directory whether its user is an Active Account Admin at this
 //! moment; a POST must come from a page of ours and carry its token. Then a handler reads, or changes something and
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
