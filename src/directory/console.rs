@@ -17,7 +17,7 @@ use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::{Event, Refusal};
 use crate::domain::names::fold;
 use crate::domain::secrets::Scope;
-use crate::domain::user::{ACCOUNT_ADMIN, Side, Status};
+use crate::domain::user::{Side, Status};
 use crate::store::{Bounds, DocumentKey, Index, Page};
 
 /// How the directory is sorted.
@@ -260,13 +260,14 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is not known here; G1 as [`Refusal::LastAccountAdmin`], G6 as
-    /// [`Refusal::AboveOwnRole`]; [`Error::MissingScope`] without `users`, and without `roles:write` for a role.
+    /// [`Refusal::AboveOwnRole`]; [`Error::MissingScope`] without `users` and `roles:write`, as over SCIM.
     pub async fn assign(&self, request: &Request, id: &str, wishes: &Wishes) -> Result<UserRecord, Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
             let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
             context.require(Scope::Users)?;
+            context.require(Scope::RolesWrite)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
             let assigned = self.resolve_wishes(&context, wishes, &before).await?;
@@ -294,9 +295,6 @@ impl Directory {
         if from == to {
             return Ok(());
         }
-        if context.token.is_some() && (to == ACCOUNT_ADMIN || from == ACCOUNT_ADMIN) {
-            return context.require(Scope::RolesWrite);
-        }
         let Some(admin) = &context.admin else { return Ok(()) };
         let roles = &self.settings.roles;
         let reaches = |role: &str| match (roles.account_role(&admin.role), roles.account_role(role)) {
@@ -323,6 +321,22 @@ impl Directory {
         let documents = self.store.get(&context.space, &wanted).await?;
         let found = ids.into_iter().zip(documents).filter_map(|(id, document)| Some((id, document?)));
         found.map(|(id, document)| Resource::decode(kind, id, &document)).collect()
+    }
+}
+
+impl Directory {
+    /// The seats of these licenses that are reserved or claimed, in their order; 0 for what is none.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn seats_used(&self, context: &Context, resources: &[Resource]) -> Result<Vec<u64>, Error> {
+        let names: Vec<String> = resources.iter().map(|resource| keys::seats(resource.id)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counters = self.store.counters(&context.space, &names).await?;
+        Ok(counters.into_iter().map(|used| u64::try_from(used).unwrap_or(0)).collect())
     }
 }
 

@@ -4,9 +4,9 @@ use axum::body::to_bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::service::{Asked, Service, Turned};
@@ -22,6 +22,7 @@ pub fn router() -> Router<Service> {
     Router::new()
         .route("/api/v1/access/{name}", get(access))
         .route("/api/v1/users", post(invite))
+        .route("/api/v1/users/{id}", patch(assign))
         .route("/api/v1/users/{id}/resend", post(resend))
         .route("/api/v1/users/{id}/copy-link", post(copy_link))
         .route("/api/v1/users/{id}/revoke", post(revoke))
@@ -112,6 +113,46 @@ async fn invitee(request: Request) -> Result<Invitee, Error> {
     let body: InviteBody =
         serde_json::from_slice(&bytes).map_err(|error| Error::Invalid(format!("the body: {error}")))?;
     body.invitee()
+}
+
+/// What `PATCH /api/v1/users/{id}` takes. What is absent stays as it is; the lists are whole lists.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AssignBody {
+    account_role: Option<String>,
+    /// `null` takes the person out of their organization.
+    #[serde(default, deserialize_with = "named")]
+    organization: Option<Option<String>>,
+    licenses: Option<Vec<String>>,
+    projects: Option<Vec<ProjectBody>>,
+}
+
+/// Tells `null` from what is absent.
+fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+/// `PATCH /api/v1/users/{id}`: changes role, organization, licenses and projects.
+async fn assign(State(service): State<Service>, Path(id): Path<String>, request: Request) -> Result<Response, Failure> {
+    let asked = Asked::of(&request);
+    let outcome = async {
+        let caller = service.caller(&asked, Door::Api).await?;
+        let bytes = to_bytes(request.into_body(), usize::MAX)
+            .await
+            .map_err(|_| Error::Invalid("the body did not arrive completely".to_owned()))?;
+        let body: AssignBody =
+            serde_json::from_slice(&bytes).map_err(|error| Error::Invalid(format!("the body: {error}")))?;
+        let wishes = Wishes {
+            account_role: body.account_role,
+            organization: body.organization,
+            licenses: body.licenses,
+            projects: body.projects.map(|list| list.into_iter().map(|it| (it.project, it.role)).collect()),
+            start_date: None,
+        };
+        let record = service.directory.assign(&caller, &id, &wishes).await?;
+        Ok::<_, Turned>(Json(summary(&record)).into_response())
+    };
+    outcome.await.map_err(|turned| Failure::of(turned, &asked))
 }
 
 impl InviteBody {

@@ -31,6 +31,7 @@ pub struct Dialog {
 pub enum Field {
     Choice { name: &'static str, label: &'static str, options: Vec<Choice> },
     Boxes { name: &'static str, legend: &'static str, options: Vec<Choice> },
+    Text { name: &'static str, label: &'static str, hint: &'static str, value: String, numeric: bool },
     Link { label: &'static str, value: String },
 }
 
@@ -47,7 +48,7 @@ impl Field {
     /// The element's id, to which an error summary links.
     pub fn id(&self) -> &'static str {
         match self {
-            Field::Choice { name, .. } | Field::Boxes { name, .. } => name,
+            Field::Choice { name, .. } | Field::Boxes { name, .. } | Field::Text { name, .. } => name,
             Field::Link { .. } => "link",
         }
     }

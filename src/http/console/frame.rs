@@ -24,5 +24,10 @@ impl Frame {
 }
 
 /// The entries below *Org*: section, path below the account's console, words.
-pub const SECTIONS: [(&str, &str, &str); 2] =
-    [("organization", "", "Organization"), ("users", "/users", "User Management")];
+pub const SECTIONS: [(&str, &str, &str); 5] = [
+    ("organization", "", "Organization"),
+    ("users", "/users", "User Management"),
+    ("organizations", "/organizations", "Organizations"),
+    ("projects", "/projects", "Projects"),
+    ("licenses", "/licenses", "Licenses"),
+];
