@@ -349,7 +349,8 @@ impl Daemon {
     pub fn settle(&self) {
         let is_out = |user: &Value| {
             let invitation = &user[USHERD]["invitation"];
-            invitation["state"] != "live" || invitation["sentAt"].is_string()
+            // An invitation of which only the link is known has nothing to send.
+            invitation["state"] != "live" || invitation["sends"] == 0 || invitation["sentAt"].is_string()
         };
         eventually(|| self.get("/Users").json()["Resources"].as_array().unwrap().iter().all(is_out).then_some(()));
     }
