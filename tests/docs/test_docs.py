@@ -61,7 +61,7 @@ class Dependencies(unittest.TestCase):
             names |= set(manifest.get(section, {}))
         for line in (ROOT / "tests/requirements.txt").read_text().splitlines():
             if line and not line.startswith("#"):
-                names.add(line.split("==")[0].strip())
+                names.add(line.split("==")[0].split("[")[0].strip())
         package = ROOT / "tests/package.json"
         if package.exists():
             described = json.loads(package.read_text())
@@ -81,7 +81,7 @@ class Dependencies(unittest.TestCase):
         for name in ("requirements.txt", "constraints.txt"):
             for line in (ROOT / "tests" / name).read_text().splitlines():
                 if line and not line.startswith("#"):
-                    self.assertRegex(line, r"^[\w.-]+==[\w.]+( *#.*)?$", name)
+                    self.assertRegex(line, r"^[\w.-]+(\[[\w,-]+\])?==[\w.]+( *#.*)?$", name)
 
 
 class Policy(unittest.TestCase):
