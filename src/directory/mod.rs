@@ -42,6 +42,7 @@ mod plan;
 pub mod provision;
 pub mod query;
 pub mod record;
+mod renames;
 pub mod request;
 pub mod resources;
 mod retry;

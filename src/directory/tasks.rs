@@ -44,6 +44,8 @@ pub enum Work {
     },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
+    /// A resource has a new name: whoever carries it is to carry the new one. `behind` is the user who was done last.
+    Renamed { kind: Kind, resource: ResourceId, behind: Option<String> },
 }
 
 /// A part of a list of changes, ordered by member: who, of what kind, and whether they join.
@@ -61,11 +63,11 @@ const SLICES_AT_ONCE: usize = 20;
 /// So many groups are left by one slice: each is two index entries, a count and a version.
 const GROUPS_AT_ONCE: usize = 400;
 /// So many users are changed by one slice of a resource's departure, each with a commit of its own.
-const USERS_AT_ONCE: usize = 50;
+pub(super) const USERS_AT_ONCE: usize = 50;
 
 /// How a slice went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     More,
     Finished,
 }
@@ -91,7 +93,7 @@ impl Task {
         Task { id: entropy::resource_id(now), work: Work::Departed { kind, resource } }
     }
 
-    fn put(&self, revision: u64, now: Timestamp) -> Write {
+    pub(super) fn put(&self, revision: u64, now: Timestamp) -> Write {
         Write::Put {
             key: keys::task(self.id),
             revision,
@@ -104,27 +106,27 @@ impl Task {
 }
 
 /// A loaded task with what its slices need.
-struct Slice<'a> {
-    context: &'a Context,
-    task: Task,
-    document: Document,
+pub(super) struct Slice<'a> {
+    pub context: &'a Context,
+    pub task: Task,
+    pub document: Document,
 }
 
 impl Slice<'_> {
     /// Not by the rights of a request: whoever ordered the task had them then.
-    fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch {
         let mut batch = Batch::new(entropy::commit_id(self.context.now));
         let (key, revision) = (keys::task(self.task.id), self.document.revision);
         batch.checks.push(Check::Revision { key, revision });
         batch
     }
 
-    fn end(&self, batch: &mut Batch) {
+    pub fn end(&self, batch: &mut Batch) {
         batch.writes.push(Write::Delete { key: keys::task(self.task.id) });
         batch.writes.push(Write::TimerClear { owner: keys::task(self.task.id) });
     }
 
-    fn space(&self) -> &Space {
+    pub fn space(&self) -> &Space {
         &self.context.space
     }
 }
@@ -232,6 +234,7 @@ impl Directory {
                     self.members_slice(&slice, group, (part, done), &mut gone).await
                 }
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
+                Work::Renamed { kind, resource, behind } => self.resource_renamed(&slice, kind, resource, behind).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {
@@ -332,7 +335,7 @@ impl Directory {
         self.finished(slice, &batch).await
     }
 
-    async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
+    pub(super) async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
         Ok(self.committed(slice.space(), batch).await?.then_some(Step::Finished))
     }
 
