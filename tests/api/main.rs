@@ -12,7 +12,6 @@ mod redis_server;
 mod access;
 mod bad_input;
 mod cli;
-mod conformance;
 mod discovery;
 mod first_start;
 mod invitee;
