@@ -63,7 +63,7 @@ pub enum Command {
     ///
     /// The store is served afterwards, but no invitation expires and no mail leaves until `usherd resume`. After a
     /// crash, run it again with the same file: it goes on where it stopped.
-    #[command(after_help = "Example:\n  USHERD_STORE__URL=redis://localhost usherd import backup.jsonl")]
+    #[command(after_help = "Example:\n  usherd import backup.jsonl")]
     Import {
         /// What `usherd export` wrote
         file: PathBuf,

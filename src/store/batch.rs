@@ -172,7 +172,7 @@ impl Check {
 }
 
 impl Write {
-    /// What this write adds to [`Batch::bytes`].
+    /// What this write adds to the size of a batch.
     pub fn bytes(&self) -> usize {
         match self {
             Write::Put { key, body, state, .. } => key.id.len() + body.len() + state.len(),
