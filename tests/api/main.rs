@@ -13,6 +13,7 @@ mod access;
 mod bad_input;
 mod cli;
 mod conformance;
+mod console;
 mod discovery;
 mod first_start;
 mod invitee;
