@@ -42,13 +42,13 @@ impl Directory {
     /// # Errors
     /// [`crate::scim::ScimError`] for a bad body, [`Error::Taken`] for a name that another has.
     pub async fn create_resource(&self, request: &Request, kind: Kind, body: Value) -> Result<Edited, Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let resource_type = self.resource_type(kind);
         let received = resource::read(&self.schemas, resource_type, &profile, body, Purpose::Create)?;
         let edited = retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(kind.scope())?;
             let id = entropy::resource_id(context.now);
             let before = Resource::unborn(kind, id, Map::new(), context.now);
@@ -77,7 +77,7 @@ impl Directory {
         if_match: &IfMatch,
         body: Value,
     ) -> Result<Edited, Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.resource_type(kind), &profile, body, Purpose::Replace)?;
@@ -184,7 +184,7 @@ impl Directory {
     async fn load_resource(&self, request: &Request, kind: Kind, id: &str) -> Result<(Context, Resource), Error> {
         let unknown = || Error::NotFound(format!("there is no {kind} {id}"));
         let parsed: ResourceId = id.parse().map_err(|_| unknown())?;
-        let (context, documents) = self.open(request, &[kind.key(parsed)]).await?;
+        let (context, documents) = self.open_to_write(request, &[kind.key(parsed)]).await?;
         context.require(kind.scope())?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
         Ok((context, Resource::decode(kind, parsed, &document)?))
@@ -277,18 +277,12 @@ fn with_attributes(before: &Resource, attributes: Map<String, Value>) -> Resourc
 }
 
 fn audit(context: &Context, what: &str, resource: &Resource, attributes: Vec<String>) -> Write {
+    let what = format!("{}.{what}", resource.kind);
     let event = AuditEvent {
-        at: context.now,
-        actor: context.actor.clone(),
-        event: format!("{}.{what}", resource.kind),
-        user: None,
         resource: Some(resource.id),
         revision: Some(resource.revision),
-        before: None,
-        after: None,
         attributes,
-        alerts: Vec::new(),
-        refused: None,
+        ..AuditEvent::new(context.now, context.actor.clone(), &what)
     };
-    Write::EventAppend { body: serde_json::to_vec(&event).expect("an event has only string keys").into() }
+    event.write()
 }

@@ -107,7 +107,7 @@ impl Directory {
     pub async fn invite(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(Scope::Invitations)?;
             if !invitee.wishes.is_empty() {
                 // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
@@ -346,7 +346,7 @@ impl Directory {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
-            let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(scope)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;

@@ -11,15 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::error::Error;
+use super::hold::Decision;
 use super::kind::Kind;
 use super::memberships::{Difference, MemberKind, Members, SLICE, bump};
 use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
 use super::timers::{DueWork, system};
-use super::{Directory, entropy, keys};
+use super::{Actor, Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::lifecycle::Event;
+use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
 use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Page, Space, StoreError, Write};
 
@@ -41,6 +43,16 @@ pub enum Work {
         /// The part that is being carried out, and how much of it is done.
         part: usize,
         done: usize,
+    },
+    /// An admin decided about everybody whom a client has held.
+    Held {
+        client: ClientName,
+        decision: Decision,
+        /// Who decided.
+        actor: Actor,
+        /// The user up to whom it is done, and the one that was the last when it began.
+        after: Option<String>,
+        last: String,
     },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
@@ -232,6 +244,7 @@ impl Directory {
                     self.members_slice(&slice, group, (part, done), &mut gone).await
                 }
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
+                Work::Held { .. } => self.held_slice(&slice).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {
@@ -334,6 +347,25 @@ impl Directory {
 
     async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
         Ok(self.committed(slice.space(), batch).await?.then_some(Step::Finished))
+    }
+
+    async fn held_slice(&self, slice: &Slice<'_>) -> Result<Option<Step>, Error> {
+        let Work::Held { client, decision, actor, after, last } = &slice.task.work else { return Ok(None) };
+        let mut context = slice.context.clone();
+        context.actor.clone_from(actor);
+        let place = (after.as_deref(), last.as_str());
+        let done = self.decide_next(&context, client, *decision, place, USERS_AT_ONCE).await?;
+        let mut batch = slice.batch();
+        if done.is_none() {
+            slice.end(&mut batch);
+            return self.finished(slice, &batch).await;
+        }
+        let mut task = slice.task.clone();
+        if let Work::Held { after, .. } = &mut task.work {
+            *after = done;
+        }
+        batch.writes.push(task.put(slice.document.revision + 1, context.now));
+        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
     }
 
     async fn user_departed(&self, slice: &Slice<'_>, user: ResourceId) -> Result<Option<Step>, Error> {

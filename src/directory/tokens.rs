@@ -38,6 +38,20 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// When a token was used last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    pub at: Timestamp,
+}
+
+/// A token with what is known of its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSummary {
+    pub token: Token,
+    /// To the minute; `None`: never.
+    pub last_used: Option<Timestamp>,
+}
+
 /// What a new token is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
@@ -183,6 +197,25 @@ impl Directory {
         let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::TOKEN, &entry.id)).collect();
         let documents = self.store.get(&space, &wanted).await?;
         documents.iter().flatten().map(|document| read_token(&document.body)).collect()
+    }
+
+    /// As [`Directory::list_tokens`], with when each was used last.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn token_summaries(&self, account: &AccountId) -> Result<Vec<TokenSummary>, Error> {
+        let tokens = self.list_tokens(account).await?;
+        let wanted: Vec<_> = tokens.iter().map(|token| keys::token_use(token.id)).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let uses = self.store.get(&Space::Account(account.clone()), &wanted).await?;
+        let summary = |(token, document): (Token, Option<crate::store::Document>)| {
+            let used = document.map(|document| serde_json::from_slice::<Use>(&document.body)).transpose();
+            let used = used.map_err(|error| Error::damaged("use of a token", error))?;
+            Ok(TokenSummary { token, last_used: used.map(|used| used.at) })
+        };
+        tokens.into_iter().zip(uses).map(summary).collect()
     }
 
     /// Ends a token at once.

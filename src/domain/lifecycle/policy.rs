@@ -60,6 +60,22 @@ pub struct Policy {
     pub tombstone_retention: Duration,
 }
 
+/// How many people may lose access through one client within 10 minutes (G9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrakeLimit {
+    /// So many always.
+    pub min: u32,
+    /// So many percent of the account's Active users, if that is more.
+    pub percent: u8,
+}
+
+impl BrakeLimit {
+    /// How many of `active` people may go: the larger of the two bounds.
+    pub fn allows(self, active: u64) -> u64 {
+        u64::from(self.min).max(active.saturating_mul(u64::from(self.percent)) / 100)
+    }
+}
+
 /// How far the mass-deprovision brake (G9) of one client is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brake {
