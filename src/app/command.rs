@@ -19,7 +19,7 @@ use crate::directory::accounts::{AccountChanges, WrongStore, by_operator, initia
 use crate::directory::brake::BrakeDecision;
 use crate::directory::clients::{BrakeState, ClientSummary};
 use crate::directory::hold::Deciding;
-use crate::directory::tokens::{NewToken, Token};
+use crate::directory::tokens::{NewToken, Token, TokenSummary};
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::names::{ClientName, EmailAddress};
@@ -177,15 +177,17 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
         }
         TokenCommand::List { account } => {
             let now = directory.store().now();
-            let tokens = directory.list_tokens(account).await?;
-            let lines = tokens.iter().map(|token| {
+            let tokens = directory.token_summaries(account).await?;
+            let lines = tokens.iter().map(|TokenSummary { token, last_used }| {
                 let state = match (token.revoked_at, token.expires_at) {
                     (Some(at), _) => format!("revoked {at}"),
                     (None, Some(at)) if at <= now => format!("expired {at}"),
                     (None, Some(at)) => format!("until {at}"),
                     (None, None) => "no end".to_owned(),
                 };
-                format!("{}\t{}\t{}\t{}\t{state}", token.id, token.client, token.profile, token.scopes)
+                let used = last_used.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+                let test = if token.test { "\ttest" } else { "" };
+                format!("{}\t{}\t{}\t{}\t{state}\t{used}{test}", token.id, token.client, token.profile, token.scopes)
             });
             Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
         }

@@ -299,7 +299,8 @@ fn plan_sessions(batch: &mut Batch, change: &Change) {
     let (before, after) = (&change.before.user, &change.after.user);
     let was_in = before.state() == State::A;
     let is_out = after.state() != State::A || after.account_role != before.account_role;
-    if change.end_sessions || (was_in && is_out) {
+    let erased = after.state() == State::N;
+    if change.end_sessions || (was_in && is_out) || erased {
         batch.writes.push(Write::Delete { key: keys::sessions(after.id) });
         batch.writes.push(Write::Delete { key: keys::sign_in(after.id) });
     }

@@ -11,7 +11,7 @@
 //! | `membership` | task id | [`super::tasks::Task`] | – |
 //! | `membership-part` | task id + number | [`super::tasks::Part`] | – |
 //! | `token` | token id | [`super::tokens::Token`] | – |
-//! | `token-use` | token id | [`super::tokens::Use`]: when it was used last | – |
+//! | `token-use` | token id | [`super::uses::Use`]: when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |

@@ -44,6 +44,7 @@ pub mod outbox;
 mod plan;
 pub mod provision;
 pub mod query;
+mod quotas;
 pub mod record;
 pub mod request;
 pub mod resources;
@@ -56,6 +57,7 @@ pub mod tasks;
 pub mod ticks;
 pub mod timers;
 pub mod tokens;
+pub mod uses;
 
 use std::sync::Arc;
 
@@ -86,6 +88,7 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
+    uses: uses::Uses,
     nudge: nudge::Nudge,
 }
 
@@ -106,6 +109,7 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
+            uses: uses::Uses::default(),
             nudge: nudge::Nudge::default(),
         }
     }

@@ -111,6 +111,10 @@ impl Policy {
     pub const RESEND_COOLDOWN: Duration = Duration::from_secs(5 * 60);
     /// G4: in 24 hours to one person.
     pub const RESENDS_A_DAY: usize = 5;
+    /// G4: that one person asks for, whoever gets them.
+    pub const RESENDS_AN_HOUR: u64 = 50;
+    /// G4: that the people of one account ask for.
+    pub const FIRST_INVITATIONS_A_DAY: u64 = 2_000;
     pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     /// No reminder in the last hours of an invitation.
     pub const LAST_REMINDER: Duration = Duration::from_secs(12 * 60 * 60);
