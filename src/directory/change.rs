@@ -89,6 +89,16 @@ impl Change {
         }
     }
 
+    /// The event of an attempt that was refused.
+    pub fn refused(&self, context: &Context, refusal: &Refusal, alert: Alert) -> AuditEvent {
+        AuditEvent {
+            user: Some(self.before.user.id),
+            alerts: vec![format!("{alert:?}")],
+            refused: Some(refusal.code().to_owned()),
+            ..AuditEvent::new(context.now, context.actor.clone(), self.what)
+        }
+    }
+
     /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
     pub fn is_empty(&self) -> bool {
         self.before.user == self.after.user

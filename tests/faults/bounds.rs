@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use usherd::directory::brake::BrakeDecision;
+use usherd::directory::hold::Decision;
 use usherd::directory::invitations::{Action, Invitee};
 use usherd::directory::provision::IfMatch;
 use usherd::directory::tokens::NewToken;
@@ -43,9 +45,7 @@ async fn alerts(house: &House) -> Vec<(String, String)> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_a_minute_passes_the_brake_and_the_last_admin_never(
-    #[values(Store::Embedded, Store::Redis)] store: Store,
-) {
+async fn one_a_minute_passes_the_brake_and_the_last_admin_never(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let bounds = [("USHERD_PROVISIONING__ADMIT", "silent"), ("USHERD_PROVISIONING__BRAKE__MIN", "1")];
     let house = House::open(store, &bounds).await;
     let mut people = Vec::new();
@@ -67,7 +67,7 @@ async fn one_a_minute_passes_the_brake_and_the_last_admin_never(
     braked(delete(&house, &people[2]).await);
     house.after(61 * SECOND).await;
     let patched = house.directory().patch_user(&house.client, &people[2], &IfMatch::Any, set_active(false)).await;
-    assert_eq!(patched.unwrap().1.user.scim_active(), false);
+    assert!(!patched.unwrap().1.user.scim_active());
     // It does not end by itself.
     house.after(DAY).await;
     delete(&house, &people[3]).await.unwrap();
@@ -283,4 +283,53 @@ async fn who_is_released_may_come_under_another_client(#[values(Store::Embedded,
     let (_, adopted) = house.directory().create_user(&other, strangers).await.unwrap();
     assert_eq!(adopted.user.id.to_string(), id);
     assert_eq!(adopted.user.provisioned_by, Some(ClientName::parse("other").unwrap()));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn admins_hear_of_what_a_provider_tried_in_vain(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store, &[]).await;
+    let id = house.create("ada@example.org").await;
+    let admin = by_api(&house, &client(&house, "admin", None).await);
+    house.directory().act(&admin, &id, &Action::Deactivate).await.unwrap();
+    let refused = house.directory().create_user(&house.client, user("ada@example.org")).await;
+    assert!(matches!(refused, Err(Error::Refused(Refusal::DeactivatedByAdmin))), "{refused:?}");
+    assert_eq!(alerts(&house).await, [("user.provisioned".to_owned(), "ProviderSaysActive".to_owned())]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_decides_about_one_who_is_held_and_once(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store, &[("USHERD_PROVISIONING__HOLD_ABOVE", "0")]).await;
+    let admin = by_api(&house, &client(&house, "admin", None).await);
+    let decide = async |address: &str, decision: Decision| {
+        let id = house.record(address).await.user.id.to_string();
+        let decided = house.directory().decide_held_user(&admin, &id, decision).await;
+        house.look().await;
+        decided.map(|_| ())
+    };
+    let (send, admit, drop) = ("send@example.org", "admit@example.org", "drop@example.org");
+    for address in [send, admit, drop] {
+        house.create(address).await;
+        assert_eq!(house.status(address).await, "Pending held");
+    }
+    decide(send, Decision::Send).await.unwrap();
+    decide(admit, Decision::Admit).await.unwrap();
+    decide(drop, Decision::Drop).await.unwrap();
+    let statuses = [house.status(send).await, house.status(admit).await, house.status(drop).await];
+    assert_eq!(statuses, ["Pending", "Active", "Inactive admin"]);
+    assert_eq!([send, admit, drop].map(|address| house.mails_to(address).len()), [1, 0, 0]);
+    for address in [send, admit, drop] {
+        let again = decide(address, Decision::Send).await;
+        assert!(matches!(again, Err(Error::Refused(Refusal::NotHeld))), "{again:?}");
+    }
+    // A client may not decide about itself; that takes the scope for tokens, or an admin.
+    let own = by_api(&house, &house.client);
+    let name = ClientName::parse("okta").unwrap();
+    let refused = house.directory().decide_held(&own, &name, Decision::Admit).await;
+    assert!(matches!(refused, Err(Error::MissingScope(Scope::Tokens))), "{refused:?}");
+    let refused = house.directory().decide_brake(&own, &name, BrakeDecision::Resume).await;
+    assert!(matches!(refused, Err(Error::MissingScope(Scope::Tokens))), "{refused:?}");
+    let refused = house.directory().pause_client(&own, &name).await;
+    assert!(matches!(refused, Err(Error::MissingScope(Scope::Tokens))), "{refused:?}");
 }
