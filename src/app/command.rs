@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::{Opened, StartError, Waiting, open_on};
 use super::socket::{Held, ask_daemon};
+use super::story;
 use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, initialise};
@@ -92,7 +93,7 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Account(command) => account(tools, command).await,
         Command::Token(command) => token(tools, command).await,
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
-        Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
+        Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
@@ -227,12 +228,27 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
     })
 }
 
-async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
+async fn show_user(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    name: &str,
+    with_story: bool,
+) -> Result<Output, CommandError> {
     let found = tools.directory.find_user(account, name).await?;
     let record = found.filter(crate::directory::record::UserRecord::exists);
-    let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
+    let story = if with_story { story::about(tools.directory, account, name).await? } else { Vec::new() };
+    let Some(record) = record else {
+        let nobody = format!("account {account} has no user {name}");
+        return match (with_story, story.is_empty()) {
+            (true, false) => Ok(Output { words: nobody, ..shown(&json!({ "user": null, "story": story }))? }),
+            (true, true) => Err(CommandError::Failed(format!(
+                "{nobody}, and no identity provider asked for that name within the last 7 days"
+            ))),
+            (false, _) => Err(CommandError::Failed(nobody)),
+        };
+    };
     let user = &record.user;
-    let shown = json!({
+    let mut all = json!({
         "user": record.representation(tools.directory.user_type()),
         "state": format!("{:?}", user.state()),
         "signInAddress": user.sign_in_address,
@@ -245,7 +261,14 @@ async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result
         "created": record.created.to_string(),
         "lastModified": record.modified.to_string(),
     });
-    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
+    if with_story {
+        all["story"] = story.into();
+    }
+    shown(&all)
+}
+
+fn shown(value: &serde_json::Value) -> Result<Output, CommandError> {
+    let result = serde_json::to_string_pretty(value).map_err(|error| CommandError::Failed(error.to_string()))?;
     Ok(Output { result, words: String::new() })
 }
 

@@ -11,6 +11,7 @@ mod open;
 mod router;
 mod schemas;
 mod socket;
+mod story;
 
 use std::sync::Arc;
 

@@ -4,5 +4,6 @@ mod hands;
 pub mod mail;
 mod post;
 pub mod schedule;
+pub mod scribe;
 pub mod ticker;
 pub mod worker;

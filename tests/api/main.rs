@@ -19,6 +19,7 @@ mod invitee;
 mod lifecycle;
 mod lists;
 mod secrets;
+mod story;
 mod users;
 
 use daemon::client::Reply;
