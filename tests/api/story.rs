@@ -1,10 +1,22 @@
 //! The story: an admin finds out alone why a person was not created.
 
+use std::time::Duration;
+
 use rstest::rstest;
 use serde_json::{Value, json};
+use usherd::app::open_now;
+use usherd::config::Configuration;
+use usherd::directory::Directory;
+use usherd::directory::notes::Noted;
+use usherd::directory::story::{Heard, Refused, Wanted};
+use usherd::directory::tokens::{NewToken, Token};
+use usherd::domain::ids::AccountId;
+use usherd::domain::names::ClientName;
+use usherd::domain::secrets::Scopes;
+use usherd::store::Space;
 
 use crate::daemon::{Daemon, Store, user};
-use crate::redis_server::eventually;
+use crate::redis_server::{RedisServer, eventually};
 
 /// What `usherd user show --story` prints, once `enough` lines of it are written.
 fn story(daemon: &Daemon, name: &str, enough: usize) -> Vec<Value> {
@@ -120,4 +132,141 @@ fn the_story_is_the_accounts_own_and_survives_a_restart_and_is_read_without_a_da
     assert_eq!(story(&daemon, "ada@hollis.example", 1).len(), 1);
     let elsewhere = daemon.cli(&["user", "show", "--account", "acme", "ada@hollis.example", "--story"]);
     assert_eq!(elsewhere.code, 1, "{}", elsewhere.stdout);
+}
+
+/// The use cases in this process, to write more than a client could send in a test.
+struct House {
+    directory: std::sync::Arc<Directory>,
+    account: AccountId,
+    token: Token,
+    _files: tempfile::TempDir,
+    _redis: Option<RedisServer>,
+}
+
+impl House {
+    async fn open(store: Store) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let redis = (store == Store::Redis).then(RedisServer::start);
+        let mut environment = vec![("USHERD_STORE__PATH".to_owned(), files.path().display().to_string())];
+        let url = redis.iter().map(|redis| format!("redis://127.0.0.1:{}", redis.port));
+        environment.extend(url.map(|url| ("USHERD_STORE__URL".to_owned(), url)));
+        let settings = Configuration::load(None, environment.into_iter()).unwrap().settings;
+        let opened = open_now(&settings, "https://usherd.example.org", "usherd.example.org").await.unwrap();
+        let account: AccountId = "default".parse().unwrap();
+        opened.directory.ensure_account(&account, "Acme").await.unwrap();
+        let new = NewToken {
+            client: ClientName::parse("okta").unwrap(),
+            scopes: Scopes::bootstrap(),
+            profile: "okta".to_owned(),
+            test: false,
+            expires: None,
+        };
+        let (token, _) = opened.directory.create_token(&account, new).await.unwrap();
+        House { directory: opened.directory, account, token, _files: files, _redis: redis }
+    }
+
+    fn heard(&self, number: usize, status: u16) -> Heard {
+        let body = json!({ "userName": format!("person{number:05}"), "title": "x".repeat(200) }).to_string();
+        let refused = Refused { scim_type: None, detail: "no".to_owned(), cause: "invalidValue".to_owned() };
+        Heard {
+            account: self.account.clone(),
+            token: self.token.id,
+            at: self.directory.store().now(),
+            method: "POST".to_owned(),
+            target: "/scim/v2/Users".to_owned(),
+            status,
+            refused: (status >= 400).then_some(refused),
+            request_id: Some(format!("request-{number}")),
+            body_bytes: body.len(),
+            body: Some(body.into()),
+            made: None,
+            noted: Noted::default(),
+            telling: true,
+        }
+    }
+
+    async fn count(&self, text: &str) -> usize {
+        let wanted = Wanted { text: text.to_owned(), ..Wanted::default() };
+        self.directory.story(&self.account, &wanted, None, usize::MAX).await.unwrap().lines.len()
+    }
+
+    async fn dump(&self) -> (usize, usize, i64) {
+        let dump = self.directory.store().dump(&Space::Account(self.account.clone())).await.unwrap();
+        let documents = dump.documents.keys().filter(|(kind, _)| kind.starts_with("story")).count();
+        let entries = dump.indexes.iter().filter(|(name, _)| name.starts_with("story")).map(|(_, it)| it.len()).sum();
+        (documents, entries, dump.counters.get("story").copied().unwrap_or(0))
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_requests_of_seven_days_are_kept(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store).await;
+    let heard: Vec<Heard> =
+        (0..10_120).map(|number| house.heard(number, if number < 200 { 400 } else { 201 })).collect();
+    for some in heard.chunks(500) {
+        house.directory.tell_story(&house.account, some).await.unwrap();
+    }
+    let kept = house.count("").await;
+    assert!((9_951..=10_000).contains(&kept), "{kept}");
+    assert_eq!((house.count("person00119").await, house.count("PERSON10119").await), (0, 1), "the oldest went");
+    assert_eq!(house.count("request-9000").await, 1);
+    let refused = house.directory.refusals_of(&house.account, "okta").await.unwrap();
+    assert_eq!(refused as usize, 200 - (10_120 - kept), "what went is not counted any more");
+
+    let week = Duration::from_secs(7 * 86_400);
+    house.directory.store().advance(week - Duration::from_secs(60));
+    assert_eq!(house.count("").await, kept);
+    house.directory.store().advance(Duration::from_secs(120));
+    assert_eq!(house.count("").await, 0, "too old to be read, also before retention");
+    house.directory.trim_story(&house.account).await.unwrap();
+    assert_eq!(house.dump().await, (0, 0, 0), "nothing is left behind");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_trim_at_once_count_what_goes_once(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store).await;
+    let heard: Vec<Heard> = (0..400).map(|number| house.heard(number, 400)).collect();
+    house.directory.tell_story(&house.account, &heard).await.unwrap();
+    house.directory.store().advance(Duration::from_secs(8 * 86_400));
+    let trim = || house.directory.trim_story(&house.account);
+    let (one, two, three) = tokio::join!(trim(), trim(), trim());
+    (one.unwrap(), two.unwrap(), three.unwrap());
+    assert_eq!(house.dump().await, (0, 0, 0));
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_is_paged_without_gaps_and_repetitions_are_one_line(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store).await;
+    let heard: Vec<Heard> = (0..120).map(|number| house.heard(number, 201)).collect();
+    house.directory.tell_story(&house.account, &heard).await.unwrap();
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let told = house.directory.story(&house.account, &Wanted::default(), after, 7).await.unwrap();
+        seen.extend(told.lines.iter().map(|(_, line)| line.about.clone().unwrap()));
+        match told.lines.last() {
+            Some((id, _)) if told.more => after = Some(*id),
+            _ => break,
+        }
+    }
+    let expected: Vec<String> = (0..120).rev().map(|number| format!("person{number:05}")).collect();
+    assert_eq!(seen, expected);
+
+    let list = |number: usize| Heard {
+        method: "GET".to_owned(),
+        target: format!("/scim/v2/Users?startIndex={}&count=100", number * 100 + 1),
+        body: None,
+        body_bytes: 0,
+        ..house.heard(number, 200)
+    };
+    let pages: Vec<Heard> = (0..30).map(list).collect();
+    house.directory.tell_story(&house.account, &pages).await.unwrap();
+    let wanted = Wanted { text: "startIndex=".to_owned(), ..Wanted::default() };
+    let told = house.directory.story(&house.account, &wanted, None, 50).await.unwrap();
+    assert_eq!(told.lines.iter().map(|(_, line)| line.times).collect::<Vec<_>>(), [30]);
 }

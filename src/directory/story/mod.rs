@@ -239,8 +239,8 @@ impl Directory {
             .zip(uses)
             .filter(|(_, used)| used.as_ref().is_none_or(|used| now.since(used.modified) >= USE_EVERY));
         let mut used: Vec<Write> = used.map(|(id, _)| put(keys::token_use(*id), now, Vec::new())).collect();
-        for chunk in chunks(heard, &known) {
-            let mut batch = chunk.batch(now);
+        for (number, chunk) in chunks(heard, &known).iter().enumerate() {
+            let mut batch = chunk.batch(chunk_id(now, number), now);
             batch.writes.append(&mut used);
             self.store.commit(&space, &batch).await?;
         }
@@ -392,8 +392,8 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn batch(&self, now: Timestamp) -> Batch {
-        let id = entropy::uuid(now).as_hyphenated().to_string();
+    fn batch(&self, id: Uuid, now: Timestamp) -> Batch {
+        let id = id.as_hyphenated().to_string();
         let mut batch = Batch::new(entropy::commit_id(now));
         batch.checks.push(Check::Exists { key: keys::settings() });
         batch.writes.push(put(keys::story(&id), now, json(&self.lines)));
@@ -445,6 +445,15 @@ fn read_lines(document: Option<&Document>) -> Result<Vec<Line>, Error> {
         // Trimmed since the index was read.
         None => Ok(Vec::new()),
     }
+}
+
+/// Version 7, so that chunks are ordered by time; those of one instant by their number, which stands in `rand_a`
+/// (RFC 9562 §6.2).
+fn chunk_id(now: Timestamp, number: usize) -> Uuid {
+    let mut octets = entropy::uuid(now).into_bytes();
+    octets[6] = 0x70 | u8::try_from(number >> 8 & 0xf).unwrap_or(0xf);
+    octets[7] = u8::try_from(number & 0xff).unwrap_or(0xff);
+    Uuid::from_bytes(octets)
 }
 
 /// The lowest key of a chunk that is young enough: version 7 begins with the time.
