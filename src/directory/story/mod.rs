@@ -238,7 +238,8 @@ impl Directory {
             .iter()
             .zip(uses)
             .filter(|(_, used)| used.as_ref().is_none_or(|used| now.since(used.modified) >= USE_EVERY));
-        let mut used: Vec<Write> = used.map(|(id, _)| put(keys::token_use(*id), now, Vec::new())).collect();
+        let mut used: Vec<Write> =
+            used.map(|(id, _)| put(keys::token_use(*id), now, json(&serde_json::json!({ "at": now })))).collect();
         for (number, chunk) in chunks(heard, &known).iter().enumerate() {
             let mut batch = chunk.batch(chunk_id(now, number), now);
             batch.writes.append(&mut used);
