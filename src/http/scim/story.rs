@@ -129,3 +129,41 @@ pub fn cause(error: &Error) -> &'static str {
         Error::Internal(_) => "internal",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::directory::notes::Noted;
+    use crate::domain::ids::TokenId;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn what_finds_the_channel_full_is_counted_and_waits_for_nobody() {
+        let (sender, mut heard) = mpsc::channel(1);
+        let metrics = Arc::new(Metrics::new());
+        let teller = Teller::new(sender, Arc::clone(&metrics));
+        let request = |status| Heard {
+            account: "default".parse().unwrap(),
+            token: TokenId::from_uuid(Uuid::nil()),
+            at: Timestamp::EPOCH,
+            method: "GET".to_owned(),
+            target: "/scim/v2/Users".to_owned(),
+            status,
+            refused: None,
+            request_id: None,
+            body: None,
+            body_bytes: 0,
+            made: None,
+            noted: Noted::default(),
+            telling: true,
+        };
+        for status in [200, 201, 202] {
+            teller.tell(request(status));
+        }
+        assert_eq!(heard.try_recv().map(|heard| heard.status).ok(), Some(200));
+        assert!(metrics.encode().lines().any(|line| line == "usherd_story_dropped_total 2"), "{}", metrics.encode());
+    }
+}

@@ -7,7 +7,6 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::super::format;
 use super::super::frame::Frame;
 use super::super::gate::{Away, Desk, answer};
 use super::SECTION;
@@ -43,7 +42,7 @@ impl Row {
     pub fn of(desk: &Desk, id: LineId, line: &Line) -> Self {
         Row {
             href: desk.path(&format!("/provisioning/story/{id}")),
-            at: format::instant(line.at),
+            at: moment(line.at),
             client: line.client.clone(),
             request: format!("{} {}", line.method, line.target.trim_start_matches("/scim/v2")),
             about: line.about.clone(),
@@ -54,6 +53,11 @@ impl Row {
             found: line.found,
         }
     }
+}
+
+/// To the second, by which it is found in a provider's log.
+fn moment(at: Timestamp) -> String {
+    at.to_jiff().strftime("%-d %b %Y, %H:%M:%S UTC").to_string()
 }
 
 #[derive(Template)]
@@ -202,7 +206,7 @@ async fn try_test(service: &Service, account: &str, head: &Parts) -> Result<Resp
     let told = told.map_err(|error| desk.failed(&error))?;
     let rows = told.lines.iter().map(|(id, line)| Row::of(&desk, *id, line)).collect();
     let again = desk.path(&format!("/provisioning/test?since={}", since.as_millis()));
-    let since = format::instant(since);
+    let since = moment(since);
     Ok(if desk.partial {
         desk.page(Page::render(StatusCode::OK, &ArrivedTemplate { since, rows, again }))
     } else {
