@@ -20,6 +20,7 @@ mod lifecycle;
 mod lists;
 mod secrets;
 mod story;
+mod transfer;
 mod users;
 
 use daemon::client::Reply;
