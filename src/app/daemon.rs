@@ -27,6 +27,7 @@ use crate::http::serve::{Drained, ServeSettings, serve};
 use crate::http::service::{Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
 use crate::jobs::scribe::{self, Scribe};
+use crate::jobs::uses;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -255,6 +256,7 @@ impl Start<'_> {
         });
         let (teller, heard) = mpsc::channel(scribe::WAITING);
         vital.spawn("story", Scribe::new(Arc::clone(&directory), Arc::clone(metrics), heard).run());
+        vital.spawn("bookkeeper", uses::write_until(Arc::clone(&directory), shutdown.soft.clone()));
         let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
         vital.spawn("limits", {
             let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());

@@ -27,11 +27,14 @@ pub mod accounts;
 pub mod assignments;
 pub mod audit;
 pub mod beside;
+pub mod brake;
 mod change;
+pub mod clients;
 pub mod console;
 pub mod editing;
 pub mod entropy;
 pub mod error;
+pub mod hold;
 pub mod invitations;
 pub mod keys;
 pub mod kind;
@@ -42,6 +45,7 @@ pub mod outbox;
 mod plan;
 pub mod provision;
 pub mod query;
+mod quotas;
 pub mod record;
 pub mod request;
 pub mod resources;
@@ -50,11 +54,13 @@ pub mod sessions;
 pub mod settings;
 pub mod sign_in;
 pub mod story;
+mod tally;
 pub mod tasks;
 pub mod ticks;
 pub mod timers;
 pub mod tokens;
 pub mod transfer;
+pub mod uses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +92,7 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
+    uses: uses::Uses,
     nudge: nudge::Nudge,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
@@ -108,6 +115,7 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
+            uses: uses::Uses::default(),
             nudge: nudge::Nudge::default(),
             acts: AtomicBool::new(false),
         }

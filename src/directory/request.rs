@@ -171,6 +171,7 @@ impl Directory {
                 if !token.is_alive(now) {
                     return Err(Error::Unauthorized);
                 }
+                self.uses.note(&request.account, token.id, now);
                 let actor = Actor { channel: *door, name: token.client.to_string(), request_id: request.id.clone() };
                 (actor, Some(token))
             }

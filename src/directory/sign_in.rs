@@ -260,20 +260,8 @@ fn visitor(account: &AccountId, request_id: Option<&str>) -> Request {
 }
 
 fn audited(context: &Context, what: &str, user: ResourceId) -> Write {
-    let event = AuditEvent {
-        at: context.now,
-        actor: Actor { name: user.to_string(), ..context.actor.clone() },
-        event: what.to_owned(),
-        user: Some(user),
-        resource: None,
-        revision: None,
-        before: None,
-        after: None,
-        attributes: Vec::new(),
-        alerts: Vec::new(),
-        refused: None,
-    };
-    Write::EventAppend { body: serde_json::to_vec(&event).expect("an event has only string keys").into() }
+    let actor = Actor { name: user.to_string(), ..context.actor.clone() };
+    AuditEvent { user: Some(user), ..AuditEvent::new(context.now, actor, what) }.write()
 }
 
 #[cfg(test)]

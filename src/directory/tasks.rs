@@ -11,17 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::error::Error;
+use super::hold::Decision;
 use super::kind::Kind;
 use super::memberships::{Difference, MemberKind, Members, SLICE, bump};
 use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
 use super::timers::{DueWork, system};
-use super::{Directory, entropy, keys};
+use super::{Actor, Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::lifecycle::Event;
+use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Page, Space, StoreError, Write};
+use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Entry, Index, Page, Space, StoreError, Write};
 
 /// What is to be done, in as many commits as it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,24 @@ pub enum Work {
         /// The part that is being carried out, and how much of it is done.
         part: usize,
         done: usize,
+    },
+    /// An admin decided about everybody whom a client has held.
+    Held {
+        client: ClientName,
+        decision: Decision,
+        /// Who decided.
+        actor: Actor,
+        /// The user up to whom it is done, and the one that was the last when it began.
+        after: Option<String>,
+        last: String,
+    },
+    /// A license has fewer seats than are used (lifecycle: "quota lowered below use"): invitations give theirs back,
+    /// the newest first, until the rest fits. Nobody who is Active loses one.
+    #[serde(rename = "quota-lowered")]
+    QuotaLowered {
+        license: ResourceId,
+        /// The user up to whom it is done.
+        after: Option<String>,
     },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
@@ -232,6 +252,8 @@ impl Directory {
                     self.members_slice(&slice, group, (part, done), &mut gone).await
                 }
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
+                Work::Held { .. } => self.held_slice(&slice).await,
+                Work::QuotaLowered { license, after } => self.quota_slice(&slice, license, after).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {
@@ -336,6 +358,67 @@ impl Directory {
         Ok(self.committed(slice.space(), batch).await?.then_some(Step::Finished))
     }
 
+    async fn held_slice(&self, slice: &Slice<'_>) -> Result<Option<Step>, Error> {
+        let Work::Held { client, decision, actor, after, last } = &slice.task.work else { return Ok(None) };
+        let mut context = slice.context.clone();
+        context.actor.clone_from(actor);
+        let place = (after.as_deref(), last.as_str());
+        let done = self.decide_next(&context, client, *decision, place, USERS_AT_ONCE).await?;
+        let mut batch = slice.batch();
+        if done.is_none() {
+            slice.end(&mut batch);
+            return self.finished(slice, &batch).await;
+        }
+        let mut task = slice.task.clone();
+        if let Work::Held { after, .. } = &mut task.work {
+            *after = done;
+        }
+        batch.writes.push(task.put(slice.document.revision + 1, context.now));
+        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
+    }
+
+    async fn quota_slice(
+        &self,
+        slice: &Slice<'_>,
+        license: ResourceId,
+        after: Option<String>,
+    ) -> Result<Option<Step>, Error> {
+        let after = after.map(|id| Entry { key: String::new(), id });
+        let page = Page { after, offset: 0, limit: USERS_AT_ONCE, reverse: true };
+        let index = Index::new(keys::assigned(license));
+        let users = self.store.range(slice.space(), &index, &Bounds::All, &page).await?;
+        let mut last = None;
+        for entry in users {
+            if !self.is_over_quota(slice.context, license).await? {
+                last = None;
+                break;
+            }
+            self.take_seat_back(slice.context, &entry.id, license).await?;
+            last = Some(entry.id);
+        }
+        let mut batch = slice.batch();
+        if last.is_none() {
+            slice.end(&mut batch);
+            return self.finished(slice, &batch).await;
+        }
+        let task = Task { id: slice.task.id, work: Work::QuotaLowered { license, after: last } };
+        batch.writes.push(task.put(slice.document.revision + 1, slice.context.now));
+        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
+    }
+
+    async fn is_over_quota(&self, context: &Context, license: ResourceId) -> Result<bool, Error> {
+        let document = self.store.get(&context.space, &[Kind::License.key(license)]).await?.pop().flatten();
+        let resource = document.map(|document| Resource::decode(Kind::License, license, &document)).transpose()?;
+        match resource {
+            Some(resource) => Ok(self.seats_over_terms(context, &resource).await? > 0),
+            None => Ok(false),
+        }
+    }
+
+    async fn take_seat_back(&self, context: &Context, user: &str, license: ResourceId) -> Result<(), Error> {
+        self.on_stored(context, user, "user.seat_lost", &Event::QuotaLowered { lost: vec![license] }, |_| {}).await
+    }
+
     async fn user_departed(&self, slice: &Slice<'_>, user: ResourceId) -> Result<Option<Step>, Error> {
         let mut batch = slice.batch();
         let found = self.plan_leaving(slice.space(), user, MemberKind::User, slice.context.now, &mut batch).await?;
@@ -406,7 +489,7 @@ impl Directory {
 
     /// Drops the assignment from users that still have it.
     async fn resource_departed(&self, slice: &Slice<'_>, resource: ResourceId) -> Result<Option<Step>, Error> {
-        let index = crate::store::Index::new(keys::assigned(resource));
+        let index = Index::new(keys::assigned(resource));
         let users = self.store.range(slice.space(), &index, &Bounds::All, &Page::first(USERS_AT_ONCE)).await?;
         for entry in &users {
             self.drop_assignment(slice.context, &entry.id, resource).await?;
@@ -425,13 +508,29 @@ impl Directory {
     }
 
     async fn drop_assignment(&self, context: &Context, user: &str, resource: ResourceId) -> Result<(), Error> {
+        let event = Event::ResourceDeleted { id: resource };
+        self.on_stored(context, user, "user.assignment_dropped", &event, |change| {
+            change.after.names.remove(&resource);
+        })
+        .await
+    }
+
+    /// Lets an event act on a user, if there still is one.
+    async fn on_stored(
+        &self,
+        context: &Context,
+        user: &str,
+        what: &'static str,
+        event: &Event,
+        then: impl Fn(&mut Change) + Sync,
+    ) -> Result<(), Error> {
         retrying!(self, {
             let document = self.store.get(&context.space, &[DocumentKey::new(keys::USER, user)]).await?.pop().flatten();
             let Some(document) = document else { return Ok(Some(())) };
             let before = UserRecord::decode(&document)?;
-            let mut change: Change = self.change(context, "user.assignment_dropped", before.clone(), before).await?;
-            change.apply(&Event::ResourceDeleted { id: resource }, context.now)?;
-            change.after.names.remove(&resource);
+            let mut change: Change = self.change(context, what, before.clone(), before).await?;
+            change.apply(event, context.now)?;
+            then(&mut change);
             Ok(self.commit_change(context, change).await?.map(|_| ()))
         })
     }

@@ -6,4 +6,5 @@ mod post;
 pub mod schedule;
 pub mod scribe;
 pub mod ticker;
+pub mod uses;
 pub mod worker;

@@ -11,7 +11,9 @@ mod redis_server;
 
 mod access;
 mod bad_input;
+mod brake;
 mod cli;
+mod clients;
 mod conformance;
 mod discovery;
 mod first_start;

@@ -181,7 +181,6 @@ impl House {
             body: Some(body.into()),
             made: None,
             noted: Noted::default(),
-            telling: true,
         }
     }
 

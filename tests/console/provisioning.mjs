@@ -206,6 +206,76 @@ async function provisioning(walk, session) {
     await check(page, "a request with a dead token");
   });
 
+  const hris = `hris-${walk.name}`;
+  const its = (name) => page.getByRole("region", { name: hris, exact: true }).getByRole("group", { name });
+  const press = async (link, title, button) => {
+    await link.click();
+    const form = dialog(title);
+    await form.getByRole("button", { name: button }).waitFor();
+    await check(page, title);
+    await form.getByRole("button", { name: button }).click();
+  };
+  const made = [];
+  await step("what a client in test mode makes is held, seen, and admitted", async () => {
+    await page.goto(home);
+    await page.getByRole("link", { name: "Add token" }).click();
+    const form = dialog("Add Token");
+    await form.getByLabel("Client", { exact: true }).fill(hris);
+    await form.getByLabel("mail nobody").check();
+    await form.getByRole("button", { name: "Make token" }).click();
+    token = await page.getByLabel("Token", { exact: true }).inputValue();
+    for (const name of ["alan", "barbara", "claude", "dana"]) {
+      const reply = await ask(token, "POST", "/Users", { userName: `${name}.${walk.name}@hris.example` });
+      assert.equal(reply.status, 201);
+      made.push(reply.body.id);
+    }
+    await page.goto(home);
+    await its(`Held invitations of ${hris}`).getByText("4 invitations wait for you.").waitFor();
+    await its(`Held invitations of ${hris}`).getByRole("link", { name: `alan.${walk.name}@hris.example` }).waitFor();
+    await check(page, "held invitations");
+    await picture(page, `provisioning-held-${walk.name}`);
+    await press(its(`Held invitations of ${hris}`).getByRole("link", { name: "Admit" }), "Admit Without Invitation", "Admit");
+    await page.getByRole("status").filter({ hasText: `4 people of ${hris}: decided` }).waitFor();
+    assert.equal(await its(`Held invitations of ${hris}`).count(), 0);
+    await page.getByRole("region", { name: hris, exact: true }).getByText("4 people").waitFor();
+  });
+
+  const leave = (id) => ask(token, "PATCH", `/Users/${id}`, { Operations: [{ op: "replace", path: "active", value: false }] });
+  await step("the brake is seen, its deactivations are rejected, and then resumed", async () => {
+    const leavers = await Promise.all(made.slice(0, 2).map(leave));
+    assert.deepEqual(leavers.map((it) => it.status), [200, 200]);
+    assert.equal((await leave(made[2])).status, 503);
+    await page.goto(home);
+    await its(`Brake of ${hris}`).getByText("The brake is on.").waitFor();
+    await check(page, "a brake");
+    await picture(page, `provisioning-brake-${walk.name}`);
+    await press(its(`Brake of ${hris}`).getByRole("link", { name: "Reject the deactivations" }), "Reject the Deactivations", "Reject");
+    await page.getByRole("status").filter({ hasText: "Nobody loses access" }).waitFor();
+    assert.equal((await leave(made[2])).status, 503);
+    await press(its(`Brake of ${hris}`).getByRole("link", { name: "Resume after the brake" }), "Resume After the Brake", "Resume");
+    await its(`Brake of ${hris}`).getByText("The brake was resumed.").waitFor();
+    assert.equal((await leave(made[2])).status, 200);
+    await eventually("the refusals are told", async () => {
+      await page.goto(`${home}/story?q=claude.${walk.name}&refused=yes`);
+      return page.getByRole("link", { name: "PATCH /Users" }).nth(1).isVisible();
+    });
+    await page.getByRole("link", { name: "PATCH /Users" }).first().click();
+    await page.getByRole("region", { name: "In Entra ID" }).getByText("resume here").waitFor();
+  });
+
+  await step("a paused client reads, and writes again once it is resumed", async () => {
+    await page.goto(home);
+    await press(page.getByRole("link", { name: `Pause ${hris}` }), "Pause Client", "Pause");
+    await page.getByRole("region", { name: hris, exact: true }).getByText("Paused", { exact: true }).waitFor();
+    await check(page, "a paused client");
+    await picture(page, `provisioning-paused-${walk.name}`);
+    assert.equal((await leave(made[3])).status, 503);
+    assert.equal((await ask(token, "GET", `/Users/${made[3]}`)).status, 200);
+    await press(page.getByRole("link", { name: `Resume ${hris}` }), "Resume Client", "Resume");
+    assert.equal((await leave(made[3])).status, 200);
+    assert.equal((await page.goto(`${home}/clients/nobody/pause`)).status(), 404);
+  });
+
   assert.deepEqual(wrong, [], `${walk.name}: the browser complained`);
   await context.close();
 }

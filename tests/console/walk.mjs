@@ -24,7 +24,11 @@ export const WALKS = [
 ];
 
 export const tally = { steps: 0, pages: 0, heaviest: 0 };
-export const daemon = await start(resolve(option("--binary", "target/debug/usherd")));
+// The brake acts on the third person, so that a walk can see it.
+export const daemon = await start(resolve(option("--binary", "target/debug/usherd")), {
+  USHERD_PROVISIONING__BRAKE__MIN: "2",
+  USHERD_PROVISIONING__BRAKE__PERCENT: "1",
+});
 export const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-dev-shm-usage"],

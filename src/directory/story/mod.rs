@@ -35,8 +35,6 @@ pub const KEEP: Duration = Duration::from_secs(7 * 86_400);
 pub const CHUNK_LINES: usize = 50;
 /// And so many bytes, well below what a batch may hold, since bodies are quoted once more.
 const CHUNK_BYTES: usize = 256 << 10;
-/// The use of a token is written down so often at the most.
-const USE_EVERY: Duration = Duration::from_secs(60);
 /// A search reads so many chunks in one trip.
 const CHUNKS_AT_ONCE: usize = 100;
 /// A trim removes so many chunks in one commit.
@@ -60,8 +58,6 @@ pub struct Heard {
     /// The id of the resource that was made.
     pub made: Option<String>,
     pub noted: Noted,
-    /// Whether it deserves a line. A read by id that found its resource only shows that the token is in use.
-    pub telling: bool,
 }
 
 /// What was wrong with a request.
@@ -220,36 +216,19 @@ impl Directory {
         let ids: Vec<TokenId> = ids.into_iter().collect();
         let mut wanted = vec![keys::settings()];
         wanted.extend(ids.iter().map(|id| keys::token(*id)));
-        wanted.extend(ids.iter().map(|id| keys::token_use(*id)));
         let mut documents = self.store.get(&space, &wanted).await?.into_iter();
         if documents.next().flatten().is_none() {
             return Ok(());
         }
-        let documents: Vec<Option<Document>> = documents.collect();
-        let (tokens, uses) = documents.split_at(ids.len());
         let mut known = BTreeMap::new();
-        for (id, document) in ids.iter().zip(tokens) {
+        for (id, document) in ids.iter().zip(documents) {
             if let Some(document) = document {
                 known.insert(*id, read_token(&document.body)?);
             }
         }
         let now = self.store.now();
-        let used = ids
-            .iter()
-            .zip(uses)
-            .filter(|(_, used)| used.as_ref().is_none_or(|used| now.since(used.modified) >= USE_EVERY));
-        let mut used: Vec<Write> =
-            used.map(|(id, _)| put(keys::token_use(*id), now, json(&serde_json::json!({ "at": now })))).collect();
         for (number, chunk) in chunks(heard, &known).iter().enumerate() {
-            let mut batch = chunk.batch(chunk_id(now, number), now);
-            batch.writes.append(&mut used);
-            self.store.commit(&space, &batch).await?;
-        }
-        if !used.is_empty() {
-            let mut batch = Batch::new(entropy::commit_id(now));
-            batch.checks.push(Check::Exists { key: keys::settings() });
-            batch.writes = used;
-            self.store.commit(&space, &batch).await?;
+            self.store.commit(&space, &chunk.batch(chunk_id(now, number), now)).await?;
         }
         self.trim_story(account).await
     }
@@ -369,19 +348,6 @@ impl Directory {
         let index = Index::new(keys::STORY_REFUSED);
         Ok(self.store.count(&Space::Account(account.clone()), &index, &Bounds::Key(client.to_owned())).await?)
     }
-
-    /// When each of these tokens was used last, to the minute.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn last_uses(&self, account: &AccountId, tokens: &[TokenId]) -> Result<Vec<Option<Timestamp>>, Error> {
-        if tokens.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted: Vec<DocumentKey> = tokens.iter().map(|id| keys::token_use(*id)).collect();
-        let found = self.store.get(&Space::Account(account.clone()), &wanted).await?;
-        Ok(found.into_iter().map(|document| document.map(|document| document.modified)).collect())
-    }
 }
 
 /// Lines that are written together.
@@ -413,7 +379,7 @@ impl Chunk {
 /// What was heard, as chunks within their bounds; what repeats itself is one line.
 fn chunks(heard: &[Heard], tokens: &BTreeMap<TokenId, Token>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
-    for heard in heard.iter().filter(|heard| heard.telling) {
+    for heard in heard {
         let (line, body) = Line::of(heard, tokens.get(&heard.token));
         let bytes = json(&line).len() + body.as_ref().map_or(0, String::len);
         if let Some(before) = chunks.last_mut().and_then(|chunk| chunk.lines.last_mut())

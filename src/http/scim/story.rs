@@ -89,6 +89,10 @@ impl<'s> Witness<'s> {
         let Some(Request { account, access: Access::Token { id: token, .. }, notes, .. }) = self.caller.take() else {
             return;
         };
+        // A read by id that found its resource tells nobody anything.
+        if self.by_id && status < 400 {
+            return;
+        }
         self.service.story.tell(Heard {
             account,
             token,
@@ -102,7 +106,6 @@ impl<'s> Witness<'s> {
             body_bytes: self.body_bytes,
             made,
             noted: notes.take(),
-            telling: status >= 400 || !self.by_id,
         });
     }
 }
@@ -125,6 +128,7 @@ pub fn cause(error: &Error) -> &'static str {
         Error::Taken { .. } => "taken",
         Error::PreconditionFailed { .. } => "version_mismatch",
         Error::Invalid(_) => "invalidValue",
+        Error::Paused { .. } => "client_paused",
         Error::Unavailable { .. } => "unavailable",
         Error::Internal(_) => "internal",
     }
@@ -158,7 +162,6 @@ mod tests {
             body_bytes: 0,
             made: None,
             noted: Noted::default(),
-            telling: true,
         };
         for status in [200, 201, 202] {
             teller.tell(request(status));

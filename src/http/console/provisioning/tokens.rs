@@ -30,6 +30,44 @@ const OVERLAPS: [(u32, &str); 4] = [(24, "a day"), (168, "a week"), (1, "an hour
 /// What an identity provider needs, and no more.
 const USUAL: [Scope; 3] = [Scope::Users, Scope::Groups, Scope::Invitations];
 
+/// A token as a row of its client's card.
+pub struct TokenRow {
+    pub href: String,
+    pub name: String,
+    pub made: String,
+    /// Word, icon and tone of a badge.
+    pub state: (&'static str, &'static str, &'static str),
+    pub until: Option<String>,
+    pub scopes: String,
+    pub profile: String,
+    pub test: bool,
+    pub alive: bool,
+}
+
+impl TokenRow {
+    pub fn of(desk: &Desk, token: &Token) -> Self {
+        let now = desk.context.now;
+        let ended = token.expires_at.is_some_and(|at| at <= now);
+        let (state, until) = match (token.revoked_at, token.expires_at) {
+            (Some(at), _) => (("Revoked", "cross", "calm"), Some(format::instant(at))),
+            (None, Some(at)) if ended => (("Expired", "alert", "waiting"), Some(format::instant(at))),
+            (None, Some(at)) => (("Working", "check", "good"), Some(format!("until {}", format::instant(at)))),
+            (None, None) => (("Working", "check", "good"), None),
+        };
+        TokenRow {
+            href: desk.path(&format!("/provisioning/tokens/{}", token.id)),
+            name: name_of(token),
+            made: format::instant(token.created),
+            state,
+            until,
+            scopes: token.scopes.to_string(),
+            profile: token.profile.clone(),
+            test: token.test,
+            alive: token.is_alive(now),
+        }
+    }
+}
+
 /// What is typed into the form of a new token.
 struct Typed {
     client: String,
