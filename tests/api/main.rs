@@ -22,6 +22,7 @@ mod invitee;
 mod lifecycle;
 mod lists;
 mod secrets;
+mod story;
 mod transfer;
 mod users;
 
