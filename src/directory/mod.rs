@@ -51,6 +51,7 @@ pub mod sign_in;
 pub mod tasks;
 pub mod ticks;
 pub mod timers;
+pub mod token_admin;
 pub mod tokens;
 
 use std::sync::Arc;
