@@ -18,6 +18,7 @@ mod first_start;
 mod invitee;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod secrets;
 mod users;
 

@@ -5,7 +5,7 @@ use axum::http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bounded::{Address, Few, Text};
+use super::bounded::{Address, Few, Object, Text};
 use super::operation::{Answer, Call, Operation};
 use super::users::{ProjectBody, answer, projects, references};
 use super::views::UserView;
@@ -40,7 +40,7 @@ pub struct InviteBody {
     /// By id or name, as are the licenses and projects.
     organization: Option<Text<256>>,
     licenses: Option<Few<Text<256>, 100>>,
-    projects: Option<Few<ProjectBody, 100>>,
+    projects: Option<Few<Object<ProjectBody>, 100>>,
     /// The flag that an Inactive person needs.
     #[serde(default)]
     reactivate: bool,

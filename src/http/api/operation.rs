@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::bounded::Object;
 use super::failure::Failure;
 use crate::directory::provision::IfMatch;
 use crate::directory::{Directory, Door, Error, Request};
@@ -135,7 +136,8 @@ impl Sends for () {
 
 impl<T: DeserializeOwned + JsonSchema + Send + 'static> Sends for Json<T> {
     fn read(bytes: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(bytes).map(Json).map_err(|error| Error::Invalid(format!("the body: {error}")))
+        let read = serde_json::from_slice::<Object<T>>(bytes);
+        read.map(|Object(body)| Json(body)).map_err(|error| Error::Invalid(format!("the body: {error}")))
     }
 }
 

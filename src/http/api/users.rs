@@ -6,7 +6,7 @@ use axum::http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::bounded::{Few, Text, Within};
+use super::bounded::{Few, Object, Text, Within};
 use super::operation::{Answer, Call, Operation};
 use super::views::{StatusView, UserView};
 use crate::directory::Error;
@@ -159,7 +159,7 @@ pub struct AssignBody {
     #[serde(default, deserialize_with = "named")]
     organization: Option<Option<Text<256>>>,
     licenses: Option<Few<Text<256>, 100>>,
-    projects: Option<Few<ProjectBody, 100>>,
+    projects: Option<Few<Object<ProjectBody>, 100>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -181,8 +181,8 @@ pub(super) fn references(list: Few<Text<256>, 100>) -> Vec<String> {
     list.0.into_iter().map(|text| text.0).collect()
 }
 
-pub(super) fn projects(list: Few<ProjectBody, 100>) -> Vec<(String, Option<String>)> {
-    list.0.into_iter().map(|it| (it.project.0, it.role.map(|role| role.0))).collect()
+pub(super) fn projects(list: Few<Object<ProjectBody>, 100>) -> Vec<(String, Option<String>)> {
+    list.0.into_iter().map(|Object(it)| (it.project.0, it.role.map(|role| role.0))).collect()
 }
 
 async fn assign(call: Call<(), Json<AssignBody>>) -> Result<Answer<Json<UserView>>, Error> {
