@@ -184,7 +184,7 @@ impl Operation {
                 let safe = request.method().is_safe();
                 let outcome = async {
                     let call = Call::read(service, &asked, request, scopes).await?;
-                    Ok::<_, Failure>(handler(call).await.map_err(|error| Failure::of(Turned::Away(error), &asked))?)
+                    handler(call).await.map_err(|error| Failure::of(Turned::Away(error), &asked))
                 };
                 match outcome.await {
                     Ok(answer) => answer.respond(status, if safe { &known } else { &[] }),
