@@ -20,6 +20,7 @@ mod lifecycle;
 mod lists;
 mod openapi;
 mod secrets;
+mod transfer;
 mod users;
 
 use daemon::client::Reply;
