@@ -9,6 +9,7 @@ mod access;
 mod bounded;
 mod document;
 mod failure;
+mod history;
 mod invite;
 mod operation;
 mod things;
@@ -41,6 +42,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(invite::operations());
     operations.extend(things::operations());
     operations.extend(tokens::operations());
+    operations.extend(history::operations());
     operations
 }
 

@@ -74,6 +74,13 @@ pub struct PageQuery {
     limit: Option<Within<1, 200>>,
 }
 
+impl PageQuery {
+    /// Offset and limit.
+    pub fn bounds(&self) -> (usize, usize) {
+        (self.offset.map_or(0, Within::size), self.limit.map_or(50, Within::size))
+    }
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Things")]
 pub struct ThingsView {
@@ -166,10 +173,8 @@ async fn list(call: Call<Query<PageQuery>>, kind: Kind) -> Result<Answer<Json<Th
     let directory = call.directory();
     let (context, _) = directory.open(&call.caller, &[]).await?;
     context.require(kind.scope())?;
-    let Query(query) = &call.query;
-    let start_index = query.offset.map_or(0, Within::size) + 1;
-    let count = query.limit.map_or(50, Within::size);
-    let search = Search { filter: None, sort: None, start_index, count };
+    let (offset, count) = call.query.bounds();
+    let search = Search { filter: None, sort: None, start_index: offset + 1, count };
     let found = directory.search(&context, kind, &search).await?;
     let resources = found
         .documents
