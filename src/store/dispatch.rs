@@ -8,7 +8,8 @@ use super::clock::Clock;
 use super::embedded::EmbeddedStore;
 use super::error::{OpenError, StoreError};
 use super::model::{
-    Bounds, Claim, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
+    Bounds, Claim, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index, Names, Owner, Page,
+    Reads, Space, Timer,
 };
 use super::redis::RedisStore;
 use super::settings::Settings;
@@ -80,7 +81,7 @@ impl Store {
 
     /// The documents of these keys, in one trip.
     pub async fn get(&self, space: &Space, keys: &[DocumentKey]) -> Result<Vec<Option<Document>>, StoreError> {
-        let reads = Reads { documents: keys.to_vec(), unique: Vec::new() };
+        let reads = Reads { documents: keys.to_vec(), ..Reads::default() };
         Ok(self.read(space, &reads).await?.documents)
     }
 
@@ -92,10 +93,10 @@ impl Store {
         keys: &[&str],
     ) -> Result<Vec<Option<String>>, StoreError> {
         let unique = keys.iter().map(|key| (unique, (*key).to_owned())).collect();
-        Ok(self.read(space, &Reads { documents: Vec::new(), unique }).await?.unique)
+        Ok(self.read(space, &Reads { unique, ..Reads::default() }).await?.unique)
     }
 
-    /// Documents and unique keys, in one trip.
+    /// Documents, unique keys, index entries and timers, in one trip.
     pub async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
         on!(self, store => store.read(space, reads).await)
     }
@@ -190,6 +191,23 @@ impl Store {
     /// before. Works on any store that takes writes.
     pub async fn mark_installation(&self, id: &str) -> Result<String, StoreError> {
         on!(self, store => store.mark_installation(id).await)
+    }
+
+    /// A part of the names of all documents and indexes of a space, for a walk over everything in pieces. What is there
+    /// throughout the walk comes at least once; what is made or removed meanwhile may or may not. On Redis a walk goes
+    /// over the whole keyspace of the server, some hundreds of keys at a time.
+    pub async fn names(&self, space: &Space, after: Option<&Cursor>) -> Result<Names, StoreError> {
+        on!(self, store => store.names(space, after).await)
+    }
+
+    /// A part of the unique keys of this name with their holders, under the same promise as [`Store::names`].
+    pub async fn holders(
+        &self,
+        space: &Space,
+        unique: &'static str,
+        after: Option<&Cursor>,
+    ) -> Result<Holders, StoreError> {
+        on!(self, store => store.holders(space, unique, after).await)
     }
 
     /// Everything in a space, for tests and exports. Slow: it walks over all that the store holds.

@@ -127,6 +127,10 @@ pub struct Reads {
     pub documents: Vec<DocumentKey>,
     /// Unique keys whose holders are wanted.
     pub unique: Vec<(&'static str, String)>,
+    /// Entries of which it is wanted whether they stand in their index.
+    pub entries: Vec<(Index, Entry)>,
+    /// Owners whose timers are wanted.
+    pub timers: Vec<Owner>,
 }
 
 /// What was there, in the order in which it was asked for.
@@ -134,6 +138,28 @@ pub struct Reads {
 pub struct Found {
     pub documents: Vec<Option<Document>>,
     pub unique: Vec<Option<String>>,
+    pub entries: Vec<bool>,
+    pub timers: Vec<Option<Timer>>,
+}
+
+/// Where a walk over names goes on. It means something only to the store that gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub(super) String);
+
+/// A part of the names in a space, each at least once in a whole walk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    pub documents: Vec<DocumentKey>,
+    pub indexes: Vec<Index>,
+    /// `None` when the walk is over.
+    pub next: Option<Cursor>,
+}
+
+/// A part of the unique keys of one name: key and holder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Holders {
+    pub held: Vec<(String, String)>,
+    pub next: Option<Cursor>,
 }
 
 /// Everything in a space but claims and event ids, in an order of its own: equal content makes equal dumps on every

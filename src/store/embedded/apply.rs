@@ -81,6 +81,10 @@ impl Tables<'_> {
             Check::Exists { key } => self.document(space, key)?.is_some(),
             Check::Absent { key } => self.document(space, key)?.is_none(),
             Check::Free { unique, key } => self.unique.get(&unique_key(space, unique, key)[..])?.is_none(),
+            Check::Held { unique, key, id } => {
+                let holder = self.unique.get(&unique_key(space, unique, key)[..])?;
+                holder.is_some_and(|holder| holder.value() == id)
+            }
             Check::Counter { name, delta, min, max } => {
                 (*min..=*max).contains(&self.counter(space, name)?.saturating_add(*delta))
             }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod fault;
+mod names;
 mod read;
 mod tables;
 mod writer;

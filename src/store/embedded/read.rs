@@ -14,7 +14,7 @@ use super::tables::{
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::model::{Bounds, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
-use crate::store::span::{Span, entry};
+use crate::store::span::{Span, entry, member};
 
 /// What a range over a table yields.
 type Row<'t, V> = Result<(AccessGuard<'t, &'static [u8]>, AccessGuard<'t, V>), StorageError>;
@@ -31,9 +31,19 @@ impl EmbeddedStore {
                 let value = view.unique.get(&unique_key(&space, unique, key)[..])?;
                 Ok(value.map(|id| id.value().to_owned()))
             };
+            let stands = |(index, entry): &(Index, Entry)| {
+                let key = [index_key(&space, index), member(entry)].concat();
+                Ok(view.indexes.get(&key[..])?.is_some())
+            };
+            let timer_of = |owner: &Owner| match view.timers.get(&timer_key(&space, owner)[..])? {
+                Some(_) => timer(&view.timers, &space, owner).map(Some),
+                None => Ok(None),
+            };
             Ok(Found {
                 documents: reads.documents.iter().map(document).collect::<Result<_, Fault>>()?,
                 unique: reads.unique.iter().map(holder).collect::<Result<_, Fault>>()?,
+                entries: reads.entries.iter().map(stands).collect::<Result<_, Fault>>()?,
+                timers: reads.timers.iter().map(timer_of).collect::<Result<_, Fault>>()?,
             })
         })
         .await
@@ -118,14 +128,8 @@ impl EmbeddedStore {
     }
 
     pub(in crate::store) async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
-        let (space, owner) = (space.clone(), owner.clone());
-        self.view(move |view| {
-            if view.timers.get(&timer_key(&space, &owner)[..])?.is_none() {
-                return Ok(None);
-            }
-            timer(&view.timers, &space, &owner).map(Some)
-        })
-        .await
+        let reads = Reads { timers: vec![owner.clone()], ..Reads::default() };
+        Ok(self.read(space, &reads).await?.timers.pop().flatten())
     }
 
     pub(in crate::store) async fn timers(
@@ -265,12 +269,12 @@ fn split(key: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&key[..at], &key[at + 1..]))
 }
 
-fn pair(key: &[u8]) -> Result<(String, String), Fault> {
+pub(super) fn pair(key: &[u8]) -> Result<(String, String), Fault> {
     let (first, second) = split(key).ok_or_else(|| undecodable(key))?;
     Ok((text(first)?, text(second)?))
 }
 
-fn text(bytes: &[u8]) -> Result<String, Fault> {
+pub(super) fn text(bytes: &[u8]) -> Result<String, Fault> {
     String::from_utf8(bytes.to_vec()).map_err(|_| undecodable(bytes))
 }
 

@@ -63,6 +63,10 @@ local holds = {
     local unique, name = key(), take()
     return redis.call('HEXISTS', unique, name) == 0
   end,
+  held = function()
+    local unique, name, id = key(), take(), take()
+    return redis.call('HGET', unique, name) == id
+  end,
   counter = function()
     local counters, name = key(), take()
     local delta, min, max = number(take()), number(take()), number(take())

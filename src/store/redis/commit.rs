@@ -77,6 +77,9 @@ impl Call {
             Check::Free { unique, key } => {
                 self.text("free").key(names.unique(space, unique), Type::Hash).text(key);
             }
+            Check::Held { unique, key, id } => {
+                self.text("held").key(names.unique(space, unique), Type::Hash).text(key).text(id);
+            }
             Check::Counter { name, delta, min, max } => {
                 self.text("counter").key(names.counters(space), Type::Hash).text(name);
                 self.number(delta).number(min).number(max);

@@ -9,31 +9,20 @@ use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::model::{Dump, Space};
 
-/// SCAN names no key, so a node of a Cluster answers it also for slots that it has lost, with nothing. In a script that
-/// names one it is routed and refused like any other read.
-const SCAN: &str = "return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])";
-/// So many keys are looked for at a time.
-const SCAN_COUNT: usize = 1_000;
-
 impl RedisStore {
     pub(in crate::store) async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
         let space_prefix = self.keys.space(space);
         let mut dump = Dump::default();
-        let mut cursor = "0".to_owned();
-        loop {
-            let mut scan = Pipeline::new();
-            scan.cmd("EVAL").arg(SCAN).arg(1).arg(&space_prefix);
-            scan.arg(&cursor).arg(format!("{space_prefix}*")).arg(SCAN_COUNT);
-            let (next, keys): (String, Vec<String>) = reply(self.one(&scan).await?)?;
+        let mut cursor = Some("0".to_owned());
+        while let Some(from) = cursor {
+            let (keys, next) = self.scan(space, &from).await?;
             for key in keys {
                 let Some(name) = key.strip_prefix(&space_prefix) else { continue };
                 self.dump_key(&key, name, &mut dump).await?;
             }
-            if next == "0" {
-                return Ok(dump);
-            }
             cursor = next;
         }
+        Ok(dump)
     }
 
     async fn dump_key(&self, key: &str, name: &str, dump: &mut Dump) -> Result<(), StoreError> {
