@@ -41,6 +41,7 @@ pub mod outbox;
 mod plan;
 pub mod provision;
 pub mod query;
+pub mod reconcile;
 pub mod record;
 pub mod request;
 pub mod resources;

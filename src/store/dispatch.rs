@@ -8,8 +8,8 @@ use super::clock::Clock;
 use super::embedded::EmbeddedStore;
 use super::error::{OpenError, StoreError};
 use super::model::{
-    Bounds, Claim, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index, Names, Owner, Page,
-    Reads, Space, Timer,
+    Bounds, Claim, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index, Names, Owner,
+    Page, Reads, Space, Timer,
 };
 use super::redis::RedisStore;
 use super::settings::Settings;

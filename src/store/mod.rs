@@ -23,7 +23,7 @@ pub use batch::{Batch, Check, Committed, Write};
 pub use dispatch::Store;
 pub use error::{OpenError, StoreError, Violation};
 pub use model::{
-    Bounds, Claim, ClaimToken, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index, Names,
-    Owner, Page, Reads, Space, Timer,
+    Bounds, Claim, ClaimToken, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index,
+    Names, Owner, Page, Reads, Space, Timer,
 };
 pub use settings::{InvalidStoreUrl, Settings, StoreUrl};

@@ -32,9 +32,9 @@ impl RedisStore {
         let mut names = Names { next: next.map(Cursor), ..Names::default() };
         for name in keys.iter().filter_map(|key| key.strip_prefix(&prefix)) {
             match name.split_once(':') {
-                Some(("doc", rest)) => names.documents.extend(
-                    rest.split_once(':').map(|(kind, id)| DocumentKey::new(intern(kind), id)),
-                ),
+                Some(("doc", rest)) => {
+                    names.documents.extend(rest.split_once(':').map(|(kind, id)| DocumentKey::new(intern(kind), id)))
+                }
                 Some(("index", index)) => names.indexes.push(Index::new(index)),
                 // Unique keys, timers and the like have one name each, which is known.
                 Some(_) | None => {}
