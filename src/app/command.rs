@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::open::{Opened, StartError, Waiting, open_on};
+use super::reconcile;
 use super::socket::{Held, ask_daemon};
 use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
 use crate::config::Settings;
@@ -95,6 +96,7 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
     }
 }
@@ -294,7 +296,8 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
-        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+        JobName::Reconcile => reconcile::check_all(tools).await,
+        JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
 }
 

@@ -8,6 +8,7 @@ mod command;
 mod daemon;
 mod keyfile;
 mod open;
+mod reconcile;
 mod router;
 mod schemas;
 mod socket;
@@ -31,6 +32,7 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         directory: Arc::clone(directory),
         metrics: Arc::clone(metrics),
         retention: settings.jobs.schedule(JobName::Retention).clone(),
+        reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
     }
 }
