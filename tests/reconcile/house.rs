@@ -16,7 +16,7 @@ use usherd::directory::provision::IfMatch;
 use usherd::directory::reconcile::{Mode, Outcome, Report};
 use usherd::directory::record::UserRecord;
 use usherd::directory::tokens::NewToken;
-use usherd::directory::{Directory, Door, Kind, Request};
+use usherd::directory::{Directory, Door, Error, Kind, Request};
 use usherd::domain::ids::{AccountId, CommitId};
 use usherd::domain::names::{ClientName, EmailAddress};
 use usherd::domain::secrets::Scopes;
@@ -170,8 +170,12 @@ impl House {
     }
 
     pub async fn accept(&self, link: &str, to: &str) {
+        self.try_accept(link, to).await.unwrap();
+    }
+
+    pub async fn try_accept(&self, link: &str, to: &str) -> Result<(), Error> {
         let acceptance = Acceptance { address: address(to), given_name: None, family_name: None, request_id: None };
-        self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.unwrap();
+        self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.map(|_| ())
     }
 
     pub async fn find(&self, name: &str) -> UserRecord {
