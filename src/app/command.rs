@@ -6,15 +6,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
+use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
 use super::reconcile;
 use super::socket::{Held, ask_daemon};
-use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
+use crate::cli::{
+    AccountCommand, AdminCommand, Command, JobsCommand, KeysCommand, MailCommand, TokenCommand, UserCommand,
+};
 use crate::config::Settings;
-use crate::directory::accounts::{WrongStore, initialise};
+use crate::directory::accounts::WrongStore;
+use crate::directory::record::UserRecord;
 use crate::directory::tokens::{NewToken, Token};
+use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::names::EmailAddress;
@@ -41,6 +48,10 @@ pub enum CommandError {
     Directory(#[from] Error),
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     #[error("{0}")]
     Failed(String),
 }
@@ -50,17 +61,24 @@ pub(super) struct Tools<'a> {
     pub settings: &'a Settings,
     pub directory: &'a Arc<Directory>,
     pub mailer: &'a Arc<Mailer>,
+    /// For what is printed before the command is done.
+    pub pieces: mpsc::Sender<String>,
 }
 
-/// Carries out a command. When a daemon on this machine holds the embedded store, it does it.
+/// Carries out a command. When a daemon on this machine holds the embedded store, it does it. What is to be printed
+/// before the command is done goes to `pieces`.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, CommandError> {
+pub async fn execute(
+    settings: &Settings,
+    command: &Command,
+    pieces: mpsc::Sender<String>,
+) -> Result<Output, CommandError> {
     let store = match Store::open(&settings.store_settings()).await {
         Ok(store) => store,
         Err(held @ OpenError::Held { .. }) => {
-            return match ask_daemon(&settings.store.path, command).await {
+            return match ask_daemon(&settings.store.path, command, &pieces).await {
                 Ok(Held::Done(output)) => Ok(output),
                 Ok(Held::Failed(reason)) => Err(CommandError::Failed(reason)),
                 Ok(Held::Silent) => Err(CommandError::Start(held.into())),
@@ -69,8 +87,13 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         }
         Err(error) => return Err(CommandError::Start(error.into())),
     };
-    if let Command::Init = command {
-        return init(&store, settings.store.installation.as_deref()).await;
+    // These are for stores that cannot be served yet.
+    let installation = settings.store.installation.as_deref();
+    match command {
+        Command::Init => return init(&store, installation).await,
+        Command::Import { file, clone } => return import(&store, file, *clone, installation).await,
+        Command::CheckUpgrade => return check_upgrade(&store).await,
+        _ => {}
     }
     let public_url = settings.http.public_url_at(settings.http.listen);
     let public_host = public_url.host();
@@ -81,7 +104,7 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         .await
         .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
     let Opened { directory, mailer, .. } = &opened;
-    run(&Tools { settings, directory, mailer }, command).await
+    run(&Tools { settings, directory, mailer, pieces }, command).await
 }
 
 /// How long a command waits for a store that is not there.
@@ -98,16 +121,15 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
         Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
+        Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
+        Command::Export { .. } => export_all(tools).await,
+        Command::Import { .. } => Err(CommandError::Failed(
+            "the running daemon serves this store: an import goes into an empty one that nobody serves".to_owned(),
+        )),
+        Command::Resume => resume(tools).await,
+        Command::Keys(KeysCommand::Rotate) => rotate_keys(tools),
+        Command::CheckUpgrade => check_upgrade(tools.directory.store()).await,
     }
-}
-
-async fn init(store: &Store, configured: Option<&str>) -> Result<Output, CommandError> {
-    let (id, marked) = initialise(store, configured).await?;
-    let words = match marked {
-        true => "The store is marked as this installation's. Set store.installation to this id on every replica.",
-        false => "The store bears this mark already; nothing was changed.",
-    };
-    Ok(Output { result: id, words: words.to_owned() })
 }
 
 async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, CommandError> {
@@ -231,11 +253,18 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
 
 async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
     let found = tools.directory.find_user(account, name).await?;
-    let record = found.filter(crate::directory::record::UserRecord::exists);
+    let record = found.filter(UserRecord::exists);
     let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
+    let shown = shown(tools.directory, &record);
+    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Output { result, words: String::new() })
+}
+
+/// A user with what SCIM does not tell.
+pub(super) fn shown(directory: &Directory, record: &UserRecord) -> serde_json::Value {
     let user = &record.user;
-    let shown = json!({
-        "user": record.representation(tools.directory.user_type()),
+    json!({
+        "user": record.representation(directory.user_type()),
         "state": format!("{:?}", user.state()),
         "signInAddress": user.sign_in_address,
         "managedBy": user.provisioned_by,
@@ -246,9 +275,7 @@ async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result
         "revision": record.revision,
         "created": record.created.to_string(),
         "lastModified": record.modified.to_string(),
-    });
-    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
-    Ok(Output { result, words: String::new() })
+    })
 }
 
 async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
@@ -301,6 +328,6 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
     }
 }
 
-fn said(words: String) -> Output {
+pub(super) fn said(words: String) -> Output {
     Output { result: String::new(), words }
 }

@@ -210,6 +210,9 @@ impl Start<'_> {
         if let Some(welcome) = bootstrap(&directory, settings, mails_go_to(settings), waiting).await? {
             tell(&welcome.to_string());
         }
+        if !directory.acts().await.unwrap_or(true) {
+            tracing::warn!("this store was imported: nothing expires and no mail leaves until `usherd resume`");
+        }
         vital.spawn("readiness check", {
             let (readiness, store, stop) = (Arc::clone(readiness), store.clone(), shutdown.soft.clone());
             async move {

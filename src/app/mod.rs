@@ -6,6 +6,7 @@
 mod bootstrap;
 mod command;
 mod daemon;
+mod install;
 mod keyfile;
 mod open;
 mod reconcile;

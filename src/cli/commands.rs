@@ -1,5 +1,6 @@
 //! The commands that administer an installation.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -55,6 +56,53 @@ pub enum Command {
     /// silently started afresh.
     #[command(after_help = "Example:\n  usherd init")]
     Init,
+    /// Write the whole installation, or all that is held on one person, to standard output
+    ///
+    /// A whole installation is JSON Lines for `usherd import`: a backup, and the way to another store. No secret is in
+    /// it; the signing keys are a file of their own (secrets.keys_file) that has to come along. What is held on a
+    /// person is one JSON document.
+    #[command(
+        after_help = "Example:\n  usherd export > backup.jsonl\n  usherd export --account acme ada@example.com > ada.json"
+    )]
+    Export {
+        #[arg(long, value_name = "ID", requires = "name")]
+        account: Option<AccountId>,
+        /// The person's user name, address or id
+        #[arg(requires = "account", value_parser = text)]
+        name: Option<String>,
+    },
+    /// Read an export into an empty store
+    ///
+    /// The store is served afterwards, but no invitation expires and no mail leaves until `usherd resume`. After a
+    /// crash, run it again with the same file: it goes on where it stopped.
+    #[command(after_help = "Example:\n  usherd import backup.jsonl")]
+    Import {
+        /// What `usherd export` wrote
+        file: PathBuf,
+        /// Make it an installation of its own, for tests: no link of the original works in it, and what the original
+        /// had queued is not sent
+        #[arg(long)]
+        clone: bool,
+    },
+    /// Let a store that was imported into act: invitations expire and mails leave from now on
+    #[command(after_help = "Example:\n  usherd resume")]
+    Resume,
+    /// The keys that sign invitation links
+    #[command(subcommand, after_help = "Example:\n  usherd keys rotate")]
+    Keys(KeysCommand),
+    /// Say whether this usherd can take over the store, before it does
+    #[command(after_help = "Example:\n  usherd check-upgrade")]
+    CheckUpgrade,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeysCommand {
+    /// Sign with a new key from the next start on; links of the old one work for another 31 days
+    ///
+    /// Changes the keys file. Give the new one to every replica and restart them one after the other.
+    #[command(after_help = "Example:\n  usherd keys rotate")]
+    Rotate,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]

@@ -14,7 +14,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 pub use clap_complete::Shell;
 
-pub use commands::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
+pub use commands::{
+    AccountCommand, AdminCommand, Command, JobsCommand, KeysCommand, MailCommand, TokenCommand, UserCommand,
+};
 
 /// The command did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -192,6 +194,16 @@ mod tests {
         );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
         assert_eq!(command("usherd init"), Command::Init);
+        assert_eq!(command("usherd export"), Command::Export { account: None, name: None });
+        assert_eq!(
+            command("usherd export --account acme ada"),
+            Command::Export { account: Some(account()), name: Some("ada".into()) }
+        );
+        assert_eq!(command("usherd import a.jsonl"), Command::Import { file: "a.jsonl".into(), clone: false });
+        assert_eq!(command("usherd import --clone a.jsonl"), Command::Import { file: "a.jsonl".into(), clone: true });
+        assert_eq!(command("usherd resume"), Command::Resume);
+        assert_eq!(command("usherd keys rotate"), Command::Keys(KeysCommand::Rotate));
+        assert_eq!(command("usherd check-upgrade"), Command::CheckUpgrade);
         assert_eq!(typed("usherd check-config --connect").unwrap().action, Action::CheckConfig { connect: true });
         assert_eq!(typed("usherd healthcheck").unwrap().action, Action::Healthcheck);
         assert_eq!(typed("usherd completions zsh").unwrap().action, Action::Completions { shell: Shell::Zsh });

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::invitations::Invitee;
 use super::record::UserRecord;
 use super::request::Request;
+use super::transfer::import_state;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::{Admit, Assignments, Event};
@@ -37,6 +38,8 @@ pub enum WrongStore {
          others (secrets.keys_file), or all invitation links would break"
     )]
     OtherKeys,
+    #[error("an import into this store is not done: run `usherd import` with the same file again")]
+    ImportUnfinished,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the stored key fingerprints cannot be read: {0}")]
@@ -61,6 +64,10 @@ pub async fn enter(store: &Store, configured: Option<&str>, ring: &KeyRing) -> R
         (None, Some(configured)) => return Err(WrongStore::Unmarked { configured: configured.to_owned() }),
         (None, None) => store.mark_installation(&entropy::uuid(store.now()).to_string()).await?,
     };
+    let import = import_state(store).await?;
+    if import.is_some_and(|import| !import.finished) {
+        return Err(WrongStore::ImportUnfinished);
+    }
     while !keys_match(store, ring).await? {}
     Ok(installation)
 }
@@ -118,6 +125,20 @@ async fn keys_match(store: &Store, ring: &KeyRing) -> Result<bool, WrongStore> {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict(_)) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// All accounts of an installation, by id.
+pub(super) async fn registry(store: &Store) -> Result<Vec<AccountId>, StoreError> {
+    let mut accounts = Vec::new();
+    let mut page = Page::first(1_000);
+    loop {
+        let entries = store.range(&Space::Installation, &Index::new(keys::ACCOUNTS), &Bounds::All, &page).await?;
+        accounts.extend(entries.iter().filter_map(|entry| entry.id.parse::<AccountId>().ok()));
+        match entries.last() {
+            Some(last) if entries.len() == page.limit => page.after = Some(last.clone()),
+            _ => return Ok(accounts),
+        }
     }
 }
 
@@ -220,17 +241,7 @@ impl Directory {
     /// # Errors
     /// Of the store.
     pub async fn accounts(&self) -> Result<Vec<AccountId>, Error> {
-        let mut accounts = Vec::new();
-        let mut page = Page::first(1_000);
-        loop {
-            let index = Index::new(keys::ACCOUNTS);
-            let entries = self.store.range(&Space::Installation, &index, &Bounds::All, &page).await?;
-            accounts.extend(entries.iter().filter_map(|entry| entry.id.parse::<AccountId>().ok()));
-            match entries.last() {
-                Some(last) if entries.len() == page.limit => page.after = Some(last.clone()),
-                _ => return Ok(accounts),
-            }
-        }
+        Ok(registry(&self.store).await?)
     }
 
     /// # Errors

@@ -17,11 +17,12 @@
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
-//! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
+//! In the space of the installation: `signing-keys`/`fingerprints`, `import`/`state`, the index [`ACCOUNTS`], the unique
+//! key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
-use crate::store::{DocumentKey, Entry, Index, Owner};
+use crate::store::{DocumentKey, Entry, Index, Item, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
 pub const INDEX_VERSION: u32 = 1;
@@ -38,6 +39,8 @@ pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
 pub const SIGNING_KEYS: &str = "signing-keys";
+/// What an import leaves of itself until it is resumed from.
+pub const IMPORT: &str = "import";
 
 /// Unique: folded userName → user (G8).
 pub const USER_NAME: &str = "user.userName";
@@ -179,6 +182,21 @@ pub fn job(name: &str) -> DocumentKey {
 
 pub fn signing_keys() -> DocumentKey {
     DocumentKey::new(SIGNING_KEYS, "fingerprints")
+}
+
+/// [`super::transfer::ImportState`].
+pub fn import_state() -> DocumentKey {
+    DocumentKey::new(IMPORT, "state")
+}
+
+/// Its revision is how many batches of the import this space has.
+pub fn import_progress() -> DocumentKey {
+    DocumentKey::new(IMPORT, "progress")
+}
+
+/// Whether this is no content of the installation but a trace of an import.
+pub fn is_of_an_import(item: &Item) -> bool {
+    matches!(item, Item::Document { kind, .. } if kind == IMPORT)
 }
 
 pub fn user_timer(id: ResourceId) -> Owner {

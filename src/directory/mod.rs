@@ -53,8 +53,10 @@ pub mod tasks;
 pub mod ticks;
 pub mod timers;
 pub mod tokens;
+pub mod transfer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use account::Account;
 pub use audit::{Actor, Door};
@@ -84,6 +86,8 @@ pub struct Directory {
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
     nudge: nudge::Nudge,
+    /// Once seen, it stays: only an empty store is imported into.
+    acts: AtomicBool,
 }
 
 impl Directory {
@@ -104,6 +108,7 @@ impl Directory {
             timetable,
             tokens: tokens::TokenCache::default(),
             nudge: nudge::Nudge::default(),
+            acts: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +135,19 @@ impl Directory {
     /// Wakes whoever waits when a commit of this replica made something due at once.
     pub fn nudge(&self) -> &nudge::Nudge {
         &self.nudge
+    }
+
+    /// Whether timers may be acted on and mails may leave: not after an import, until `usherd resume`.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn acts(&self) -> Result<bool, Error> {
+        if self.acts.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let acts = transfer::import_state(&self.store).await?.is_none();
+        self.acts.store(acts, Ordering::Relaxed);
+        Ok(acts)
     }
 
     /// The settings of an account.

@@ -43,6 +43,9 @@ impl Ticker {
     /// # Errors
     /// Of the store. A job that failed in one account does not keep the others from theirs.
     pub async fn run_one(&self) -> Result<usize, Error> {
+        if !self.directory.acts().await? {
+            return Ok(0);
+        }
         let mut ran = 0;
         for account in self.directory.accounts().await? {
             for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Reconcile, &self.reconcile)] {

@@ -38,6 +38,8 @@ pub enum Check {
     /// The owner's timer is still held by this claim: neither set, cleared nor claimed again since. An expired lease
     /// that nobody else took up is still held, since nobody else has begun the work.
     Claimed { owner: Owner, token: ClaimToken },
+    /// The owner's timer can be claimed at exactly this instant; `None`: the owner has none.
+    Timer { owner: Owner, wakes: Option<Timestamp> },
     /// The entry stands in the index (`true`) or does not (`false`).
     Indexed { index: Index, entry: Entry, present: bool },
 }
@@ -146,9 +148,13 @@ impl Batch {
         })
     }
 
+    fn bytes(&self) -> usize {
+        self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum()
+    }
+
     /// Refuses what would hold up the store for too long.
     pub(super) fn check_size(&self) -> Result<(), StoreError> {
-        let bytes = self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum();
+        let bytes = self.bytes();
         let writes = self.writes.len();
         if writes > Self::MAX_WRITES || self.checks.len() > Self::MAX_WRITES || bytes > Self::MAX_BYTES {
             return Err(StoreError::TooLarge { writes, bytes });
@@ -164,14 +170,15 @@ impl Check {
             Check::Free { key, .. } => key.len(),
             Check::Held { key, id, .. } => key.len() + id.len(),
             Check::Counter { name, .. } => name.len(),
-            Check::Claimed { owner, .. } => owner.id.len(),
+            Check::Claimed { owner, .. } | Check::Timer { owner, .. } => owner.id.len(),
             Check::Indexed { index, entry, .. } => index.0.len() + entry.key.len() + entry.id.len(),
         }
     }
 }
 
 impl Write {
-    fn bytes(&self) -> usize {
+    /// What this write adds to the size of a batch.
+    pub fn bytes(&self) -> usize {
         match self {
             Write::Put { key, body, state, .. } => key.id.len() + body.len() + state.len(),
             Write::Delete { key } | Write::Touch { key, .. } => key.id.len(),

@@ -8,11 +8,11 @@ use super::clock::Clock;
 use super::embedded::EmbeddedStore;
 use super::error::{OpenError, StoreError};
 use super::model::{
-    Bounds, Claim, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index, Names, Owner,
-    Page, Reads, Space, Timer,
+    Bounds, Claim, Document, DocumentKey, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
 };
 use super::redis::RedisStore;
 use super::settings::Settings;
+use super::walk;
 use crate::domain::time::Timestamp;
 
 /// A store. Cheap to clone; the last clone closes it. Every call ends within [`Settings::deadline`].
@@ -193,26 +193,8 @@ impl Store {
         on!(self, store => store.mark_installation(id).await)
     }
 
-    /// A part of the names of all documents and indexes of a space, for a walk over everything in pieces. What is there
-    /// throughout the walk comes at least once; what is made or removed meanwhile may or may not. On Redis a walk goes
-    /// over the whole keyspace of the server, some hundreds of keys at a time.
-    pub async fn names(&self, space: &Space, after: Option<&Cursor>) -> Result<Names, StoreError> {
-        on!(self, store => store.names(space, after).await)
-    }
-
-    /// A part of the unique keys of this name with their holders, under the same promise as [`Store::names`].
-    pub async fn holders(
-        &self,
-        space: &Space,
-        unique: &'static str,
-        after: Option<&Cursor>,
-    ) -> Result<Holders, StoreError> {
-        on!(self, store => store.holders(space, unique, after).await)
-    }
-
-    /// Everything in a space, for tests and exports. Slow: it walks over all that the store holds.
-    pub async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
-        on!(self, store => store.dump(space).await)
+    pub(super) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
+        on!(self, store => store.send_all(space, found).await)
     }
 
     fn clock(&self) -> &Clock {

@@ -17,13 +17,15 @@ mod model;
 mod redis;
 mod settings;
 mod span;
+mod walk;
 mod wipe;
 
 pub use batch::{Batch, Check, Committed, Write};
 pub use dispatch::Store;
 pub use error::{OpenError, StoreError, Violation};
 pub use model::{
-    Bounds, Claim, ClaimToken, Cursor, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Holders, Index,
-    Names, Owner, Page, Reads, Space, Timer,
+    Bounds, Claim, ClaimToken, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads,
+    Space, Timer,
 };
 pub use settings::{InvalidStoreUrl, Settings, StoreUrl};
+pub use walk::Item;

@@ -142,26 +142,6 @@ pub struct Found {
     pub timers: Vec<Option<Timer>>,
 }
 
-/// Where a walk over names goes on. It means something only to the store that gave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor(pub(super) String);
-
-/// A part of the names in a space, each at least once in a whole walk.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Names {
-    pub documents: Vec<DocumentKey>,
-    pub indexes: Vec<Index>,
-    /// `None` when the walk is over.
-    pub next: Option<Cursor>,
-}
-
-/// A part of the unique keys of one name: key and holder.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Holders {
-    pub held: Vec<(String, String)>,
-    pub next: Option<Cursor>,
-}
-
 /// Everything in a space but claims and event ids, in an order of its own: equal content makes equal dumps on every
 /// backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -19,6 +19,7 @@ mod invitee;
 mod lifecycle;
 mod lists;
 mod secrets;
+mod transfer;
 mod users;
 
 use daemon::client::Reply;

@@ -94,9 +94,7 @@ async fn do_it(house: &House, deed: &Deed) {
         Deed::DropLicense => {
             let license = house.dump().await.documents.keys().find(|(kind, _)| kind == "license").cloned();
             match license {
-                Some((_, id)) => {
-                    house.directory().delete_resource(client, Kind::License, &id, &IfMatch::Any).await
-                }
+                Some((_, id)) => house.directory().delete_resource(client, Kind::License, &id, &IfMatch::Any).await,
                 None => Ok(()),
             }
         }

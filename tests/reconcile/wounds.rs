@@ -254,9 +254,7 @@ async fn wound(house: &House, name: &str) -> Vec<(&'static str, Outcome)> {
             vec![("V17", Repaired)]
         }
         "V18 a key that is gone" => {
-            house
-                .edit("grace", |state| state["user"]["standing"]["invitation"]["minted"]["kid"] = "gone".into())
-                .await;
+            house.edit("grace", |state| state["user"]["standing"]["invitation"]["minted"]["kid"] = "gone".into()).await;
             vec![("V18", Repaired)]
         }
         other => panic!("nobody knows how to break {other}"),

@@ -10,15 +10,12 @@ use crate::domain::ids::ResourceId;
 use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Entry, Reads, Write};
 
 impl Run<'_> {
-    /// Entries on the group's side.
-    pub(super) async fn half_members(&mut self, group: &str, entries: &[Entry]) -> Result<(), Halt> {
-        let Ok(group) = group.parse::<ResourceId>() else { return Ok(()) };
-        let doubtful: Vec<_> =
-            entries.iter().filter(|entry| self.ledger.doubts(&entry.key)).filter_map(member).collect();
-        for (member, kind) in doubtful {
-            self.half_member(group, member, kind).await?;
+    /// An entry on the group's side.
+    pub(super) async fn half_members(&mut self, group: &str, entry: &Entry) -> Result<(), Halt> {
+        match (group.parse(), member(entry)) {
+            (Ok(group), Some((member, kind))) => self.half_member(group, member, kind).await,
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     async fn half_member(&mut self, group: ResourceId, member: ResourceId, kind: MemberKind) -> Result<(), Halt> {
@@ -53,30 +50,23 @@ impl Run<'_> {
         self.repair(&group_key, &[Wrong::of(Invariant::V15, what)], batch).await.map(|_| ())
     }
 
-    /// Entries on the member's side.
-    pub(super) async fn half_groups(&mut self, member: &str, entries: &[Entry]) -> Result<(), Halt> {
-        let Ok(id) = member.parse::<ResourceId>() else { return Ok(()) };
-        if !self.ledger.doubts(member) {
+    /// An entry on the member's side.
+    pub(super) async fn half_groups(&mut self, member: &str, entry: &Entry) -> Result<(), Halt> {
+        let (Ok(id), Ok(group)) = (member.parse::<ResourceId>(), entry.id.parse::<ResourceId>()) else { return Ok(()) };
+        let mirrors = [MemberKind::User, MemberKind::Group].map(|kind| (keys::members(group), entry_of(id, kind)));
+        let reads = Reads { entries: mirrors.to_vec(), ..Reads::default() };
+        if self.directory.store.read(&self.space, &reads).await?.entries.contains(&true) {
             return Ok(());
         }
-        for entry in entries {
-            let Ok(group) = entry.id.parse::<ResourceId>() else { continue };
-            let mirrors = [MemberKind::User, MemberKind::Group].map(|kind| (keys::members(group), entry_of(id, kind)));
-            let reads = Reads { entries: mirrors.to_vec(), ..Reads::default() };
-            if self.directory.store.read(&self.space, &reads).await?.entries.contains(&true) {
-                continue;
-            }
-            let mut batch = Batch::new(entropy::commit_id(self.now()));
-            let index = keys::groups_of(id);
-            batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
-            for (index, entry) in mirrors {
-                batch.checks.push(Check::Indexed { index, entry, present: false });
-            }
-            batch.writes.push(Write::IndexRemove { index, entry: entry.clone() });
-            let what = format!("the membership of {member} is one of a half");
-            self.repair(&Kind::Group.key(group), &[Wrong::of(Invariant::V15, what)], batch).await?;
+        let mut batch = Batch::new(entropy::commit_id(self.now()));
+        let index = keys::groups_of(id);
+        batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
+        for (index, entry) in mirrors {
+            batch.checks.push(Check::Indexed { index, entry, present: false });
         }
-        Ok(())
+        batch.writes.push(Write::IndexRemove { index, entry: entry.clone() });
+        let what = format!("the membership of {member} is one of a half");
+        self.repair(&Kind::Group.key(group), &[Wrong::of(Invariant::V15, what)], batch).await.map(|_| ())
     }
 
     /// The count in the document. It changes without a revision, so it is believed only when it and the entries are the

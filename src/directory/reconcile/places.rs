@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::invariant::Invariant;
 use super::ledger::Claim;
-use super::run::{CHUNK, Halt, PAGE, Run, Wrong, by_kind, name, places_of};
+use super::run::{Halt, Run, Wrong, known_kind, name};
 use crate::directory::kind::Kind;
 use crate::directory::record::{Keys, UserRecord};
 use crate::directory::resources::Resource;
 use crate::directory::tokens::read_token;
 use crate::directory::{Error, entropy, keys};
 use crate::domain::ids::ResourceId;
-use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Entry, Index, Page, Reads, Write};
+use crate::store::{Batch, Check, Document, DocumentKey, Entry, Index, Item, Reads, Write};
 
 /// The names of the unique keys, with the kind of document that holds them.
 const UNIQUES: [(&str, &str); 6] = [
@@ -54,36 +54,40 @@ pub(super) fn is_tombstone(document: &Document) -> bool {
 }
 
 /// What the entries of an index are about.
-enum About {
+enum About<'a> {
     /// Documents of this kind.
     Documents(&'static str),
     /// The members of this group.
-    Members(String),
+    Members(&'a str),
     /// The groups of this member.
-    Groups(String),
+    Groups(&'a str),
     /// Not known to this release.
     Nothing,
 }
 
-impl About {
-    fn of(index: &Index) -> About {
-        let name = &*index.0;
-        if let Some(group) = name.strip_prefix("member:") {
-            return About::Members(group.to_owned());
+impl<'a> About<'a> {
+    fn of(index: &'a str) -> Self {
+        if let Some(group) = index.strip_prefix("member:") {
+            return About::Members(group);
         }
-        if let Some(member) = name.strip_prefix("group-of:") {
-            return About::Groups(member.to_owned());
+        if let Some(member) = index.strip_prefix("group-of:") {
+            return About::Groups(member);
         }
-        if name.starts_with("assigned:") {
+        if index.starts_with("assigned:") {
             return About::Documents(keys::USER);
         }
         let exact = [(keys::TOKENS, keys::TOKEN), (keys::QUEUE, keys::OUTBOX)];
-        if let Some((_, kind)) = exact.into_iter().find(|(index, _)| *index == name) {
+        if let Some((_, kind)) = exact.into_iter().find(|(exact, _)| *exact == index) {
             return About::Documents(kind);
         }
-        let word = name.split('.').next().unwrap_or(name);
+        let word = index.split('.').next().unwrap_or(index);
         kind_of(word).map_or(About::Nothing, |kind| About::Documents(kind.as_str()))
     }
+}
+
+/// The name of a unique key as a constant, and the kind of document that holds it; `None` for one of a newer release.
+fn unique_of(name: &str) -> Option<(&'static str, &'static str)> {
+    UNIQUES.into_iter().find(|(unique, _)| *unique == name)
 }
 
 fn invariant_of(index: &str) -> Invariant {
@@ -102,22 +106,19 @@ impl Run<'_> {
         self.ledger.document(&key.id, &Claim::Membership, memberships);
     }
 
-    /// Documents of the other kinds: groups, organizations, projects, licenses, tokens.
-    pub(super) async fn others(&mut self, keys: &[DocumentKey]) -> Result<(), Halt> {
-        let documents = self.directory.store.get(&self.space, keys).await?;
-        for (key, document) in keys.iter().zip(documents) {
-            let Some(document) = document else { continue };
-            match expected(key, &document) {
-                Ok(places) => {
-                    self.enter_document(key, &places, document.memberships);
-                    if let Some(kind) = kind_of(key.kind) {
-                        self.resource(key, kind, &document).await?;
-                    }
-                }
-                Err(error) => self.unreadable(key, &error),
+    /// A document of another kind: group, organization, project, license, token.
+    pub(super) async fn other(&mut self, key: &DocumentKey, document: &Document) -> Result<(), Halt> {
+        match expected(key, document) {
+            Ok(places) => self.enter_document(key, &places, document.memberships),
+            Err(error) => {
+                self.unreadable(key, &error);
+                return Ok(());
             }
         }
-        Ok(())
+        match kind_of(key.kind) {
+            Some(kind) => self.resource(key, kind, document).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes a resource anew whose document names other entries than this release would.
@@ -136,195 +137,125 @@ impl Run<'_> {
         self.repair(key, &[wrong], batch).await.map(|_| ())
     }
 
-    /// The other side of the ledger: what the indexes hold.
-    pub(super) async fn enter_indexes(&mut self) -> Result<(), Halt> {
-        let mut cursor = None;
-        while let Some(names) = self.names(&mut cursor).await? {
-            for index in &names.indexes {
-                self.enter_index(index).await?;
-            }
-        }
-        for (unique, _) in UNIQUES {
-            let mut after = None;
-            loop {
-                let holders = self.directory.store.holders(&self.space, unique, after.as_ref()).await?;
-                for (key, id) in &holders.held {
-                    self.ledger.index(id, &Claim::Unique { name: unique, key });
-                }
-                self.pause().await;
-                match holders.next {
-                    Some(next) => after = Some(next),
-                    None => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn enter_index(&mut self, index: &Index) -> Result<(), Halt> {
-        let about = About::of(index);
-        let exists = match &about {
-            About::Nothing => return Ok(()),
-            // Members of a group that is gone agree with each other and not with the world.
+    /// The other side of the ledger: what an index holds.
+    pub(super) async fn enter_entry(&mut self, index: &str, entry: &Entry) -> Result<(), Halt> {
+        match About::of(index) {
             About::Members(group) => {
-                let key = Kind::Group.key(group);
-                self.directory.store.get(&self.space, &[key]).await?.pop().flatten().is_some()
-            }
-            About::Documents(_) | About::Groups(_) => true,
-        };
-        let mut page = Page::first(PAGE);
-        while let Some(entries) = self.next_page(index, &mut page).await? {
-            for entry in &entries {
-                match &about {
-                    About::Members(group) => {
-                        // The member's side is entered with the opposite sign.
-                        self.ledger.document(&entry.key, &Claim::Member { group }, 1);
-                        if !exists {
-                            self.ledger.suspect(&entry.key);
-                        }
-                    }
-                    About::Groups(member) => {
-                        self.ledger.index(member, &Claim::Member { group: &entry.id });
-                        self.ledger.index(member, &Claim::Membership);
-                    }
-                    About::Documents(_) => {
-                        self.ledger.index(&entry.id, &Claim::Entry { index: &index.0, key: &entry.key });
-                    }
-                    About::Nothing => {}
+                // The member's side is entered with the opposite sign.
+                self.ledger.document(&entry.key, &Claim::Member { group }, 1);
+                // Members of a group that is gone agree with each other and not with the world.
+                if !self.group_exists(group).await? {
+                    self.ledger.suspect(&entry.key);
                 }
             }
-            self.pause().await;
+            About::Groups(member) => {
+                self.ledger.index(member, &Claim::Member { group: &entry.id });
+                self.ledger.index(member, &Claim::Membership);
+            }
+            About::Documents(_) => self.ledger.index(&entry.id, &Claim::Entry { index, key: &entry.key }),
+            About::Nothing => {}
         }
         Ok(())
     }
 
-    /// The next entries of an index; `None` behind the last. `page.limit` of 0 marks the end.
-    pub(super) async fn next_page(&self, index: &Index, page: &mut Page) -> Result<Option<Vec<Entry>>, Halt> {
-        if page.limit == 0 {
-            return Ok(None);
+    /// Asked once for each group, since the entries of an index come together.
+    async fn group_exists(&mut self, group: &str) -> Result<bool, Halt> {
+        if let Some((last, exists)) = &self.last_group
+            && last == group
+        {
+            return Ok(*exists);
         }
-        let entries = self.directory.store.range(&self.space, index, &Bounds::All, page).await?;
-        match entries.last() {
-            Some(last) if entries.len() == page.limit => page.after = Some(last.clone()),
-            _ => page.limit = 0,
+        let found = self.directory.store.get(&self.space, &[Kind::Group.key(group)]).await?;
+        let exists = found.into_iter().any(|document| document.is_some());
+        self.last_group = Some((group.to_owned(), exists));
+        Ok(exists)
+    }
+
+    pub(super) fn enter_unique(&mut self, unique: &str, key: &str, id: &str) {
+        if unique_of(unique).is_some() {
+            self.ledger.index(id, &Claim::Unique { name: unique, key });
         }
-        Ok(Some(entries))
     }
 
     /// The second walk: entries and unique keys that point at what does not say so.
     pub(super) async fn remove_stale(&mut self) -> Result<(), Halt> {
-        let mut cursor = None;
-        while let Some(names) = self.names(&mut cursor).await? {
-            for index in &names.indexes {
-                let about = About::of(index);
-                let mut page = Page::first(PAGE);
-                while let Some(entries) = self.next_page(index, &mut page).await? {
-                    match &about {
-                        About::Documents(kind) => self.stale_entries(index, kind, &entries).await?,
-                        About::Members(group) => self.half_members(group, &entries).await?,
-                        About::Groups(member) => self.half_groups(member, &entries).await?,
-                        About::Nothing => {}
+        let mut items = self.directory.store.walk(&self.space);
+        while let Some(item) = items.recv().await {
+            match item? {
+                Item::Entry { index, entry } => match About::of(&index) {
+                    About::Documents(kind) if self.ledger.doubts(&entry.id) => {
+                        self.stale_entry(&index, kind, entry).await?;
                     }
-                    self.pause().await;
-                }
-            }
-        }
-        for (unique, kind) in UNIQUES {
-            self.stale_uniques(unique, kind).await?;
-        }
-        Ok(())
-    }
-
-    async fn stale_entries(&mut self, index: &Index, kind: &'static str, entries: &[Entry]) -> Result<(), Halt> {
-        let doubtful: Vec<&Entry> = entries.iter().filter(|entry| self.ledger.doubts(&entry.id)).collect();
-        for chunk in doubtful.chunks(CHUNK) {
-            let keys: Vec<DocumentKey> = chunk.iter().map(|entry| DocumentKey::new(kind, &entry.id)).collect();
-            let documents = self.directory.store.get(&self.space, &keys).await?;
-            for ((entry, key), document) in chunk.iter().zip(&keys).zip(&documents) {
-                let place = (index.0.to_string(), entry.key.clone());
-                let Some(batch) = self.unclaimed(key, document.as_ref(), |places| places.entries.contains(&place))
-                else {
-                    continue;
-                };
-                let (mut batch, entry) = (batch, (*entry).clone());
-                batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
-                batch.writes.push(Write::IndexRemove { index: index.clone(), entry });
-                let what = format!("an entry of the index {} points at it wrongly", index.0);
-                self.repair(key, &[Wrong::of(invariant_of(&index.0), what)], batch).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn stale_uniques(&mut self, unique: &'static str, kind: &'static str) -> Result<(), Halt> {
-        let mut after = None;
-        loop {
-            let holders = self.directory.store.holders(&self.space, unique, after.as_ref()).await?;
-            let doubtful: Vec<&(String, String)> =
-                holders.held.iter().filter(|(_, id)| self.ledger.doubts(id)).collect();
-            for chunk in doubtful.chunks(CHUNK) {
-                let keys: Vec<DocumentKey> = chunk.iter().map(|(_, id)| DocumentKey::new(kind, id)).collect();
-                let documents = self.directory.store.get(&self.space, &keys).await?;
-                for (((owned, id), key), document) in chunk.iter().zip(&keys).zip(&documents) {
-                    let place = (unique.to_owned(), owned.clone());
-                    let Some(mut batch) =
-                        self.unclaimed(key, document.as_ref(), |places| places.uniques.contains(&place))
-                    else {
-                        continue;
-                    };
-                    batch.checks.push(Check::Held { unique, key: owned.clone(), id: id.clone() });
-                    batch.writes.push(Write::UniqueClear { unique, key: owned.clone() });
-                    let what = format!("the unique key {unique} points at it wrongly");
-                    self.repair(key, &[Wrong::of(Invariant::V11, what)], batch).await?;
-                }
+                    About::Members(group) if self.ledger.doubts(&entry.key) => self.half_members(group, &entry).await?,
+                    About::Groups(member) if self.ledger.doubts(member) => self.half_groups(member, &entry).await?,
+                    About::Documents(_) | About::Members(_) | About::Groups(_) | About::Nothing => continue,
+                },
+                Item::Unique { unique, key, id } => match unique_of(&unique) {
+                    Some((unique, kind)) if self.ledger.doubts(&id) => {
+                        self.stale_unique(unique, key, &DocumentKey::new(kind, id)).await?;
+                    }
+                    Some(_) | None => continue,
+                },
+                Item::Document { .. } | Item::Timer { .. } | Item::Counter { .. } | Item::Event { .. } => continue,
             }
             self.pause().await;
-            match holders.next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
         }
+        Ok(())
     }
 
-    /// A batch that holds while the document is as it was read, when that does not claim the place. What cannot be read
-    /// is left alone.
-    fn unclaimed(
-        &self,
-        key: &DocumentKey,
-        document: Option<&Document>,
-        claims: impl Fn(&Keys) -> bool,
-    ) -> Option<Batch> {
+    async fn stale_entry(&mut self, index: &str, kind: &'static str, entry: Entry) -> Result<(), Halt> {
+        let key = DocumentKey::new(kind, &entry.id);
+        let place = (index.to_owned(), entry.key.clone());
+        let unclaimed = self.unclaimed(&key, |places| places.entries.contains(&place)).await?;
+        let Some(mut batch) = unclaimed else { return Ok(()) };
+        let what = format!("an entry of the index {index} points at it wrongly");
+        let wrong = Wrong::of(invariant_of(index), what);
+        let index = Index::new(index);
+        batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
+        batch.writes.push(Write::IndexRemove { index, entry });
+        self.repair(&key, &[wrong], batch).await.map(|_| ())
+    }
+
+    async fn stale_unique(&mut self, unique: &'static str, owned: String, key: &DocumentKey) -> Result<(), Halt> {
+        let place = (unique.to_owned(), owned.clone());
+        let unclaimed = self.unclaimed(key, |places| places.uniques.contains(&place)).await?;
+        let Some(mut batch) = unclaimed else { return Ok(()) };
+        batch.checks.push(Check::Held { unique, key: owned.clone(), id: key.id.to_string() });
+        batch.writes.push(Write::UniqueClear { unique, key: owned });
+        let what = format!("the unique key {unique} points at it wrongly");
+        self.repair(key, &[Wrong::of(Invariant::V11, what)], batch).await.map(|_| ())
+    }
+
+    /// A batch that holds while the document is as it is now, when that does not claim the place. What cannot be read is
+    /// left alone.
+    async fn unclaimed(&self, key: &DocumentKey, claims: impl Fn(&Keys) -> bool) -> Result<Option<Batch>, Halt> {
+        let document = self.directory.store.get(&self.space, std::slice::from_ref(key)).await?.pop().flatten();
         let mut batch = Batch::new(entropy::commit_id(self.now()));
         batch.checks.push(match document {
             None => Check::Absent { key: key.clone() },
-            Some(document) => {
-                if claims(&expected(key, document).ok()?) {
-                    return None;
-                }
-                Check::Revision { key: key.clone(), revision: document.revision }
-            }
+            Some(document) => match expected(key, &document) {
+                Ok(places) if !claims(&places) => Check::Revision { key: key.clone(), revision: document.revision },
+                Ok(_) | Err(_) => return Ok(None),
+            },
         });
-        Some(batch)
+        Ok(Some(batch))
     }
 
     /// The third walk: places that a document should have and has not.
     pub(super) async fn add_missing(&mut self) -> Result<(), Halt> {
-        let mut cursor = None;
-        while let Some(names) = self.names(&mut cursor).await? {
-            let doubtful = names.documents.into_iter().filter(|key| places_of(key.kind) && self.ledger.doubts(&key.id));
-            for (_, keys) in by_kind(doubtful.collect()) {
-                for chunk in keys.chunks(CHUNK) {
-                    let documents = self.directory.store.get(&self.space, chunk).await?;
-                    for (key, document) in chunk.iter().zip(documents) {
-                        let Some(document) = document else { continue };
-                        // Told of in the first walk.
-                        let Ok(places) = expected(key, &document) else { continue };
-                        self.missing(key, &document, &places).await?;
-                        self.count_memberships(key).await?;
-                    }
-                    self.pause().await;
-                }
-            }
+        let mut items = self.directory.store.walk(&self.space);
+        while let Some(item) = items.recv().await {
+            let Item::Document { kind, id, .. } = item? else { continue };
+            let Some(kind) = known_kind(&kind).filter(|_| self.ledger.doubts(&id)) else { continue };
+            let key = DocumentKey::new(kind, id);
+            // As it is now: the walk may show it as it was.
+            let document = self.directory.store.get(&self.space, std::slice::from_ref(&key)).await?.pop().flatten();
+            let Some(document) = document else { continue };
+            // What cannot be read was told of in the first walk.
+            let Ok(places) = expected(&key, &document) else { continue };
+            self.missing(&key, &document, &places).await?;
+            self.count_memberships(&key).await?;
+            self.pause().await;
         }
         Ok(())
     }

@@ -10,11 +10,11 @@ use super::ledger::Ledger;
 use super::report::{Finding, Mode, Outcome, Report};
 use crate::directory::audit::{Actor, AuditEvent, Door};
 use crate::directory::kind::Kind;
-use crate::directory::request::Request;
+use crate::directory::request::{Context, Request};
 use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Cursor, DocumentKey, EventId, Index, Names, Reads, Space, StoreError, Write};
+use crate::store::{Batch, Check, Document, DocumentKey, EventId, Index, Item, Reads, Space, StoreError, Write};
 
 /// Why a run ends before its end.
 #[derive(Debug)]
@@ -80,6 +80,8 @@ pub(super) struct Run<'a> {
     /// Effective Account Admins met so far.
     pub admins: i64,
     pub heard: Heard,
+    /// The group whose members came last, and whether it exists.
+    pub last_group: Option<(String, bool)>,
     piece_began: Instant,
 }
 
@@ -95,6 +97,7 @@ impl<'a> Run<'a> {
             seats: BTreeMap::new(),
             admins: 0,
             heard: Heard::default(),
+            last_group: None,
             piece_began: Instant::now(),
         }
     }
@@ -102,8 +105,7 @@ impl<'a> Run<'a> {
     pub async fn everything(&mut self) -> Result<(), Halt> {
         // First, so that no document is older than what was heard of it.
         self.listen().await?;
-        self.documents().await?;
-        self.enter_indexes().await?;
+        self.look().await?;
         if !self.ledger.balances() {
             self.remove_stale().await?;
             self.add_missing().await?;
@@ -112,37 +114,52 @@ impl<'a> Run<'a> {
         self.counts().await
     }
 
-    /// The first walk: every document by itself.
-    async fn documents(&mut self) -> Result<(), Halt> {
-        let mut cursor = None;
-        while let Some(names) = self.names(&mut cursor).await? {
-            for (kind, keys) in by_kind(names.documents) {
-                for chunk in keys.chunks(CHUNK) {
-                    self.report.documents += chunk.len();
-                    match kind {
-                        keys::USER => self.users(chunk).await?,
-                        keys::OUTBOX => self.letters(chunk).await?,
-                        _ if places_of(kind) => self.others(chunk).await?,
-                        // Of no interest here, or of a newer release.
-                        _ => {}
+    /// The first walk: every document by itself, and both sides of the ledger.
+    async fn look(&mut self) -> Result<(), Halt> {
+        let (context, _) = self.directory.open(&self.request, &[]).await?;
+        let mut items = self.directory.store.walk(&self.space);
+        let mut waiting = Vec::with_capacity(CHUNK);
+        let mut others = 0;
+        while let Some(item) = items.recv().await {
+            match item? {
+                Item::Document { kind, id, document } => {
+                    // Others are of no interest here, or of a newer release.
+                    let Some(kind) = known_kind(&kind) else { continue };
+                    waiting.push((DocumentKey::new(kind, id), document));
+                    if waiting.len() == CHUNK {
+                        self.documents(&context, std::mem::take(&mut waiting)).await?;
+                        self.pause().await;
                     }
-                    self.pause().await;
                 }
+                Item::Entry { index, entry } => {
+                    self.enter_entry(&index, &entry).await?;
+                    others += 1;
+                }
+                Item::Unique { unique, key, id } => {
+                    self.enter_unique(&unique, &key, &id);
+                    others += 1;
+                }
+                Item::Timer { .. } | Item::Counter { .. } | Item::Event { .. } => {}
+            }
+            if others == PAGE {
+                others = 0;
+                self.pause().await;
+            }
+        }
+        self.documents(&context, waiting).await
+    }
+
+    async fn documents(&mut self, context: &Context, found: Vec<(DocumentKey, Document)>) -> Result<(), Halt> {
+        self.report.documents += found.len();
+        let (users, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| key.kind == keys::USER);
+        self.users(context, &users).await?;
+        for (key, document) in &others {
+            match key.kind {
+                keys::OUTBOX => self.letter(key, document).await?,
+                _ => self.other(key, document).await?,
             }
         }
         Ok(())
-    }
-
-    /// The next part of the names; `None` when all have come.
-    pub async fn names(&self, cursor: &mut Option<Option<Cursor>>) -> Result<Option<Names>, Halt> {
-        let after = match cursor {
-            None => None,
-            Some(None) => return Ok(None),
-            Some(Some(after)) => Some(&*after),
-        };
-        let names = self.directory.store.names(&self.space, after).await?;
-        *cursor = Some(names.next.clone());
-        Ok(Some(names))
     }
 
     /// Lets others have the store for as long as the last piece took.
@@ -207,12 +224,13 @@ impl<'a> Run<'a> {
                     reads.unique.push((unique, key.clone()))
                 }
                 Check::Indexed { index, entry, .. } => reads.entries.push((index.clone(), entry.clone())),
+                Check::Timer { owner, .. } => reads.timers.push(owner.clone()),
                 Check::Counter { .. } | Check::Claimed { .. } => {}
             }
         }
         let found = self.directory.store.read(&self.space, &reads).await?;
         let (mut documents, mut unique) = (found.documents.iter(), found.unique.iter());
-        let mut entries = found.entries.iter();
+        let (mut entries, mut timers) = (found.entries.iter(), found.timers.iter());
         let mut holds = |check: &Check| match check {
             Check::Revision { revision, .. } => {
                 documents.next().and_then(Option::as_ref).is_some_and(|found| found.revision == *revision)
@@ -222,6 +240,7 @@ impl<'a> Run<'a> {
             Check::Free { .. } => unique.next().is_some_and(Option::is_none),
             Check::Held { id, .. } => unique.next().and_then(Option::as_ref) == Some(id),
             Check::Indexed { present, .. } => entries.next() == Some(present),
+            Check::Timer { wakes, .. } => timers.next().map(|timer| timer.as_ref().map(|it| it.wakes)) == Some(*wakes),
             Check::Counter { .. } | Check::Claimed { .. } => true,
         };
         Ok(checks.iter().all(&mut holds))
@@ -256,17 +275,10 @@ pub(super) fn name(key: &DocumentKey) -> String {
     format!("{} {}", key.kind, key.id)
 }
 
-pub(super) fn by_kind(documents: Vec<DocumentKey>) -> BTreeMap<&'static str, Vec<DocumentKey>> {
-    let mut kinds: BTreeMap<&'static str, Vec<DocumentKey>> = BTreeMap::new();
-    for key in documents {
-        kinds.entry(key.kind).or_default().push(key);
-    }
-    kinds
-}
-
-/// Whether documents of this kind stand in indexes that the walk knows.
-pub(super) fn places_of(kind: &str) -> bool {
-    kind == keys::TOKEN || kind == keys::OUTBOX || Kind::ALL.iter().any(|known| known.as_str() == kind)
+/// The kinds of documents that stand in indexes that the walk knows.
+pub(super) fn known_kind(kind: &str) -> Option<&'static str> {
+    let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
+    kinds.chain([keys::TOKEN, keys::OUTBOX]).find(|known| *known == kind)
 }
 
 pub(super) fn index(name: impl std::fmt::Display) -> Index {

@@ -10,15 +10,16 @@ impl Run<'_> {
         let mut after: Option<Timer> = None;
         loop {
             let timers = self.directory.store.timers(&self.space, after.as_ref(), CHUNK).await?;
-            let owners: Vec<Owner> =
-                timers.iter().map(|timer| timer.owner.clone()).filter(|owner| OWNERS.contains(&owner.kind)).collect();
+            let known: Vec<&Timer> = timers.iter().filter(|timer| OWNERS.contains(&timer.owner.kind)).collect();
+            let owners: Vec<Owner> = known.iter().map(|timer| timer.owner.clone()).collect();
             let documents = self.directory.store.get(&self.space, &owners).await?;
-            for (owner, document) in owners.into_iter().zip(documents) {
+            for ((owner, timer), document) in owners.into_iter().zip(known).zip(documents) {
                 if document.is_some() {
                     continue;
                 }
                 let mut batch = Batch::new(entropy::commit_id(self.now()));
                 batch.checks.push(Check::Absent { key: owner.clone() });
+                batch.checks.push(Check::Timer { owner: owner.clone(), wakes: Some(timer.wakes) });
                 batch.writes.push(Write::TimerClear { owner: owner.clone() });
                 let wrong = Wrong::of(Invariant::V6, "a timer of what does not exist");
                 self.repair(&owner, &[wrong], batch).await?;

@@ -26,22 +26,19 @@ struct Sight {
 }
 
 impl Run<'_> {
-    pub(super) async fn users(&mut self, keys: &[DocumentKey]) -> Result<(), Halt> {
-        let (context, documents) = self.directory.open(&self.request, keys).await?;
-        let mut found = Vec::with_capacity(keys.len());
-        for (key, document) in keys.iter().zip(documents) {
-            let Some(document) = document else { continue };
-            match UserRecord::decode(&document) {
+    pub(super) async fn users(&mut self, context: &Context, users: &[(DocumentKey, Document)]) -> Result<(), Halt> {
+        let mut found = Vec::with_capacity(users.len());
+        for (key, document) in users {
+            match UserRecord::decode(document) {
                 Ok(record) => found.push((key, document, record)),
                 Err(error) => self.unreadable(key, &error),
             }
         }
-        let sights =
-            self.sights(found.iter().map(|(_, document, record)| (document, record.clone())).collect()).await?;
-        for ((key, ..), sight) in found.iter().zip(&sights) {
+        let records = found.iter().map(|(_, document, record)| (*document, record.clone())).collect();
+        for ((key, ..), sight) in found.iter().zip(&self.sights(records).await?) {
             self.enter_user(key, &sight.record);
             self.unheard(key, &sight.record).await?;
-            if !self.wrongs(&context, sight).is_empty() {
+            if !self.wrongs(context, sight).is_empty() {
                 self.ledger.suspect(&key.id);
                 self.mend_user(key).await?;
             }
@@ -116,7 +113,7 @@ impl Run<'_> {
     }
 
     /// Looks at a user again, and puts right what is still wrong.
-    async fn mend_user(&mut self, key: &DocumentKey) -> Result<(), Halt> {
+    pub(super) async fn mend_user(&mut self, key: &DocumentKey) -> Result<(), Halt> {
         for _ in 0..ATTEMPTS {
             let (context, documents) = self.directory.open(&self.request, std::slice::from_ref(key)).await?;
             let Some(document) = documents.into_iter().next().flatten() else { return Ok(()) };
@@ -142,7 +139,7 @@ impl Run<'_> {
     /// The batch that puts a user right, and whether it has an audit event already.
     async fn plan_user(&self, context: &Context, sight: Sight, wrong: &[Wrong]) -> Result<(Batch, bool), Halt> {
         let is = |invariant| wrong.iter().any(|wrong| wrong.invariant == invariant);
-        let Sight { record: before, holds, session, gone, .. } = sight;
+        let Sight { record: before, holds, session, timer, gone, .. } = sight;
         let id = before.user.id;
         let now = context.now;
         let mut change = self.directory.change(context, REPAIRED, before.clone(), before.clone()).await?;
@@ -185,12 +182,14 @@ impl Run<'_> {
         };
         if is(Invariant::V5) || is(Invariant::V2) {
             let owner = keys::user_timer(id);
+            batch.checks.push(Check::Timer { owner: owner.clone(), wakes: timer.map(|timer| timer.wakes) });
             batch.writes.push(match self.directory.timer_wanted(context, &change.after) {
                 Some(due) => Write::TimerSet { owner, due },
                 None => Write::TimerClear { owner },
             });
         }
         if session && matches!(change.after.user.state(), State::I | State::T) {
+            batch.checks.push(Check::Exists { key: keys::sessions(id) });
             batch.writes.push(Write::Delete { key: keys::sessions(id) });
             batch.writes.push(Write::Delete { key: keys::sign_in(id) });
         }

@@ -92,6 +92,10 @@ impl Tables<'_> {
                 let timer = self.timers.get(&timer_key(space, owner)[..])?;
                 timer.is_some_and(|timer| timer.value().2 == Some(token.as_u128()))
             }
+            Check::Timer { owner, wakes } => {
+                let timer = self.timers.get(&timer_key(space, owner)[..])?;
+                timer.map(|timer| timer.value().1) == wakes.map(Timestamp::as_millis)
+            }
             Check::Indexed { index, entry, present } => {
                 let key = [index_key(space, index), member(entry)].concat();
                 self.indexes.get(&key[..])?.is_some() == *present

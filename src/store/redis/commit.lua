@@ -78,6 +78,10 @@ local holds = {
     local claim = redis.call('HGET', claims, owner)
     return claim and string.sub(claim, 1, #token) == token
   end,
+  timer = function()
+    local timers, owner, wakes = key(), take(), take()
+    return tonumber(redis.call('ZSCORE', timers, owner) or '') == tonumber(wakes)
+  end,
   indexed = function()
     local index, member, present = key(), take(), take()
     return (redis.call('ZSCORE', index, member) and '1' or '0') == present

@@ -87,6 +87,10 @@ impl Call {
             Check::Claimed { owner, token } => {
                 self.text("claimed").key(names.claims(space), Type::Hash).text(&owner_member(owner)).number(token.0);
             }
+            Check::Timer { owner, wakes } => {
+                self.text("timer").key(names.timers(space), Type::SortedSet).text(&owner_member(owner));
+                self.text(&wakes.map(|wakes| wakes.as_millis().to_string()).unwrap_or_default());
+            }
             Check::Indexed { index, entry, present } => {
                 self.text("indexed").key(names.index(space, index), Type::SortedSet);
                 self.bytes(&member(entry)).number(u8::from(*present));

@@ -25,13 +25,12 @@
 
 mod commit;
 mod connection;
-mod dump;
 mod greeting;
 mod keys;
 mod link;
-mod names;
 mod read;
 mod refusal;
+mod walk;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
