@@ -88,7 +88,9 @@ impl Run<'_> {
             let difference = i64::try_from(counted).unwrap_or(0) - i64::try_from(said.memberships).unwrap_or(0);
             let mut batch = Batch::new(entropy::commit_id(self.now()));
             batch.checks.push(Check::Revision { key: key.clone(), revision: said.revision });
-            batch.writes.push(Write::Touch { key: key.clone(), memberships: difference, bump: None });
+            // A new revision, so that a repair at the same moment does not count the difference twice.
+            let bump = Some(said.modified);
+            batch.writes.push(Write::Touch { key: key.clone(), memberships: difference, bump });
             let wrong =
                 Wrong::of(Invariant::V15, format!("counts {} memberships instead of {counted}", said.memberships));
             if self.repair(key, &[wrong], batch).await? {

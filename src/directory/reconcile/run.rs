@@ -181,7 +181,8 @@ impl<'a> Run<'a> {
     /// Commits a repair of `subject` with its audit event. `false`: somebody else was faster, so that it has to be
     /// looked at again. A dry run only looks whether the checks still hold.
     pub async fn repair(&mut self, subject: &DocumentKey, wrong: &[Wrong], mut batch: Batch) -> Result<bool, Halt> {
-        batch.writes.push(Write::EventAppend { body: self.event(subject, wrong).into() });
+        let revision = revision_made(&batch, subject);
+        batch.writes.push(Write::EventAppend { body: self.event(subject, revision, wrong).into() });
         self.repair_with_event(subject, wrong, batch).await
     }
 
@@ -246,7 +247,7 @@ impl<'a> Run<'a> {
         Ok(checks.iter().all(&mut holds))
     }
 
-    fn event(&self, subject: &DocumentKey, wrong: &[Wrong]) -> Vec<u8> {
+    fn event(&self, subject: &DocumentKey, revision: Option<u64>, wrong: &[Wrong]) -> Vec<u8> {
         let id = subject.id.parse().ok();
         let is_user = subject.kind == keys::USER;
         let event = AuditEvent {
@@ -255,7 +256,7 @@ impl<'a> Run<'a> {
             event: REPAIRED.to_owned(),
             user: id.filter(|_| is_user),
             resource: id.filter(|_| !is_user),
-            revision: None,
+            revision,
             before: None,
             after: None,
             attributes: wrong.iter().map(|wrong| wrong.invariant.to_string()).collect(),
@@ -264,6 +265,16 @@ impl<'a> Run<'a> {
         };
         serde_json::to_vec(&event).expect("an event has only string keys")
     }
+}
+
+/// The revision that a batch makes of a document without putting it.
+fn revision_made(batch: &Batch, subject: &DocumentKey) -> Option<u64> {
+    let bumps = |write: &Write| matches!(write, Write::Touch { key, bump: Some(_), .. } if key == subject);
+    let revision = batch.checks.iter().find_map(|check| match check {
+        Check::Revision { key, revision } if key == subject => Some(*revision),
+        _ => None, // only one of many checks says so
+    })?;
+    batch.writes.iter().any(bumps).then_some(revision + 1)
 }
 
 const ACTOR: &str = "reconcile";
