@@ -12,6 +12,7 @@ mod open;
 mod router;
 mod schemas;
 mod socket;
+mod story;
 
 use std::sync::Arc;
 

@@ -292,13 +292,17 @@ pub enum AdminCommand {
 #[serde(rename_all = "kebab-case")]
 pub enum UserCommand {
     /// Show a user: status and why, invitation, roles, licenses
-    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com")]
+    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com --story")]
     Show {
         #[arg(long, value_name = "ID")]
         account: AccountId,
         /// Their user name or id
         #[arg(value_parser = text)]
         name: String,
+        /// Also what identity providers asked about them lately, what they were answered, and what to change: works
+        /// for somebody who was never created, too
+        #[arg(long)]
+        story: bool,
     },
 }
 

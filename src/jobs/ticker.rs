@@ -1,4 +1,4 @@
-//! The jobs that run by the clock and not by a timer: today the retention of audit events.
+//! The jobs that run by the clock and not by a timer: today the retention of audit events and of the story.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +65,7 @@ impl Ticker {
     /// Of the store.
     pub async fn retain(&self, account: &AccountId) -> Result<(), Error> {
         let before = self.directory.store().now() - self.audit_keep;
-        self.directory.trim_audit(account, before).await
+        self.directory.trim_audit(account, before).await?;
+        self.directory.trim_story(account).await
     }
 }

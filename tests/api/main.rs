@@ -15,12 +15,14 @@ mod brake;
 mod cli;
 mod clients;
 mod conformance;
+mod console;
 mod discovery;
 mod first_start;
 mod invitee;
 mod lifecycle;
 mod lists;
 mod secrets;
+mod story;
 mod transfer;
 mod users;
 
