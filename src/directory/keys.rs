@@ -17,7 +17,8 @@
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
-//! In the space of the installation: `signing-keys`/`fingerprints`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
+//! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
+//! ([`super::mail_queue::MailQueue`]), the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`].
 
 use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
@@ -38,6 +39,8 @@ pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
 pub const SIGNING_KEYS: &str = "signing-keys";
+/// How fast mails go out, and whether they wait.
+pub const MAIL_QUEUE: &str = "mail-queue";
 
 /// Unique: folded userName → user (G8).
 pub const USER_NAME: &str = "user.userName";
@@ -73,6 +76,8 @@ pub const ACCOUNTS: &str = "account";
 pub const TOKENS: &str = "token";
 /// What waits to go out.
 pub const QUEUE: &str = "outbox";
+/// What was given up, until somebody tries again or a month is over.
+pub const DEAD: &str = "outbox.dead";
 
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
@@ -175,6 +180,10 @@ pub fn sign_in(user: ResourceId) -> DocumentKey {
 
 pub fn job(name: &str) -> DocumentKey {
     DocumentKey::new(JOB, name)
+}
+
+pub fn mail_queue() -> DocumentKey {
+    DocumentKey::new(MAIL_QUEUE, "state")
 }
 
 pub fn signing_keys() -> DocumentKey {

@@ -35,6 +35,7 @@ pub mod error;
 pub mod invitations;
 pub mod keys;
 pub mod kind;
+pub mod mail_queue;
 pub mod memberships;
 pub mod nudge;
 pub mod outbox;
