@@ -174,6 +174,7 @@ pub struct Metrics {
     ready: Gauge,
     clock_offset: Gauge<f64, AtomicU64>,
     certificate_reload_failures: Counter,
+    story_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -200,6 +201,7 @@ impl Metrics {
         let ready = Gauge::default();
         let clock_offset = Gauge::default();
         let certificate_reload_failures = Counter::default();
+        let story_dropped = Counter::default();
 
         registry.register("http_requests", "Requests answered, by route and status", Family::clone(&requests));
         registry.register_with_unit(
@@ -239,6 +241,11 @@ impl Metrics {
             "Changed certificate files that could not be used",
             certificate_reload_failures.clone(),
         );
+        registry.register(
+            "story_dropped",
+            "SCIM requests that are not in the story: too many at once, or the store did not take them",
+            story_dropped.clone(),
+        );
         Metrics {
             registry,
             requests,
@@ -256,6 +263,7 @@ impl Metrics {
             ready,
             clock_offset,
             certificate_reload_failures,
+            story_dropped,
         }
     }
 
@@ -323,6 +331,11 @@ impl Metrics {
 
     pub fn clock_offset_seconds(&self, offset: f64) {
         self.clock_offset.set(offset);
+    }
+
+    /// Requests whose story is lost.
+    pub fn story_dropped(&self, requests: u64) {
+        self.story_dropped.inc_by(requests);
     }
 
     pub fn certificate_reload_failed(&self) {

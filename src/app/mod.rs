@@ -6,11 +6,13 @@
 mod bootstrap;
 mod command;
 mod daemon;
+mod install;
 mod keyfile;
 mod open;
 mod router;
 mod schemas;
 mod socket;
+mod story;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The jobs that run by the clock and not by a timer: today the retention of audit events.
+//! The jobs that run by the clock and not by a timer: today the retention of audit events and of the story.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,9 @@ impl Ticker {
     /// # Errors
     /// Of the store. A job that failed in one account does not keep the others from theirs.
     pub async fn run_one(&self) -> Result<usize, Error> {
+        if !self.directory.acts().await? {
+            return Ok(0);
+        }
         let mut ran = 0;
         for account in self.directory.accounts().await? {
             let latest = |now, since| self.retention.latest_at_or_before(now, since);
@@ -62,6 +65,7 @@ impl Ticker {
     /// Of the store.
     pub async fn retain(&self, account: &AccountId) -> Result<(), Error> {
         let before = self.directory.store().now() - self.audit_keep;
-        self.directory.trim_audit(account, before).await
+        self.directory.trim_audit(account, before).await?;
+        self.directory.trim_story(account).await
     }
 }

@@ -178,6 +178,9 @@ impl Worker {
     }
 
     async fn look(&self, accounts: BTreeSet<AccountId>, round: &Round<'_>) -> Result<Looked, Error> {
+        if !self.directory.acts().await? {
+            return Ok(Looked { accounts: accounts.len(), ..Looked::default() });
+        }
         let spaces: Vec<Space> = accounts.iter().cloned().map(Space::Account).collect();
         let due = self.directory.store().next_due(&spaces).await?;
         let mut looked = Looked { accounts: accounts.len(), ..Looked::default() };

@@ -144,9 +144,13 @@ impl Batch {
         })
     }
 
+    fn bytes(&self) -> usize {
+        self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum()
+    }
+
     /// Refuses what would hold up the store for too long.
     pub(super) fn check_size(&self) -> Result<(), StoreError> {
-        let bytes = self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum();
+        let bytes = self.bytes();
         let writes = self.writes.len();
         if writes > Self::MAX_WRITES || self.checks.len() > Self::MAX_WRITES || bytes > Self::MAX_BYTES {
             return Err(StoreError::TooLarge { writes, bytes });
@@ -168,7 +172,8 @@ impl Check {
 }
 
 impl Write {
-    fn bytes(&self) -> usize {
+    /// What this write adds to the size of a batch.
+    pub fn bytes(&self) -> usize {
         match self {
             Write::Put { key, body, state, .. } => key.id.len() + body.len() + state.len(),
             Write::Delete { key } | Write::Touch { key, .. } => key.id.len(),

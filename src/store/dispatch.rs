@@ -8,10 +8,11 @@ use super::clock::Clock;
 use super::embedded::EmbeddedStore;
 use super::error::{OpenError, StoreError};
 use super::model::{
-    Bounds, Claim, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
+    Bounds, Claim, Document, DocumentKey, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
 };
 use super::redis::RedisStore;
 use super::settings::Settings;
+use super::walk;
 use crate::domain::time::Timestamp;
 
 /// A store. Cheap to clone; the last clone closes it. Every call ends within [`Settings::deadline`].
@@ -192,9 +193,8 @@ impl Store {
         on!(self, store => store.mark_installation(id).await)
     }
 
-    /// Everything in a space, for tests and exports. Slow: it walks over all that the store holds.
-    pub async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
-        on!(self, store => store.dump(space).await)
+    pub(super) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
+        on!(self, store => store.send_all(space, found).await)
     }
 
     fn clock(&self) -> &Clock {

@@ -165,23 +165,26 @@ impl EmbeddedStore {
         self.within_deadline(self.writer.run(work)).await
     }
 
-    /// Runs on the blocking pool: a page that is not in the cache comes from the disk.
     async fn view<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.within_deadline(self.view_at_leisure(read)).await
+    }
+
+    /// Runs on the blocking pool: a page that is not in the cache comes from the disk.
+    async fn view_at_leisure<T: Send + 'static>(
         &self,
         read: impl FnOnce(&View) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.admit()?;
         let database = self.database.clone();
-        let work = tokio::task::spawn_blocking(move || read(&View::open(&database.begin_read()?)?));
-        self.within_deadline(async {
-            match work.await {
-                Ok(Ok(value)) => Ok(value),
-                Ok(Err(Fault::Damaged(what))) => Err(StoreError::Damaged(what)),
-                Ok(Err(Fault::Broken(reason))) => Err(StoreError::unavailable(reason)),
-                Err(error) => Err(StoreError::unavailable(format!("a read of the database failed: {error}"))),
-            }
-        })
-        .await
+        match tokio::task::spawn_blocking(move || read(&View::open(&database.begin_read()?)?)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Fault::Damaged(what))) => Err(StoreError::Damaged(what)),
+            Ok(Err(Fault::Broken(reason))) => Err(StoreError::unavailable(reason)),
+            Err(error) => Err(StoreError::unavailable(format!("a read of the database failed: {error}"))),
+        }
     }
 
     async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -25,12 +25,12 @@
 
 mod commit;
 mod connection;
-mod dump;
 mod greeting;
 mod keys;
 mod link;
 mod read;
 mod refusal;
+mod walk;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
