@@ -24,6 +24,7 @@ use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::serve::{Drained, ServeSettings, serve};
 use crate::http::service::{Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
+use crate::jobs::uses;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -248,6 +249,7 @@ impl Start<'_> {
             let (ticker, stop) = (super::ticker(settings, &directory, metrics), shutdown.soft.clone());
             async move { ticker.run_until(stop).await }
         });
+        vital.spawn("bookkeeper", uses::write_until(Arc::clone(&directory), shutdown.soft.clone()));
         let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
         vital.spawn("limits", {
             let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());

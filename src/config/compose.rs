@@ -67,6 +67,8 @@ impl Settings {
                 licenses: provisioning.licenses.clone(),
                 projects: provisioning.projects.clone(),
                 hold_until_start_date: provisioning.hold_until_start_date,
+                hold_above: provisioning.hold_above,
+                brake: provisioning.brake,
                 refuse_unknown_members: match provisioning.unknown_members {
                     UnknownMembers::Refuse => true,
                     UnknownMembers::Skip => false,

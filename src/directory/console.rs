@@ -206,7 +206,7 @@ impl Directory {
         Ok(Listed { users, counts, total, cut_short })
     }
 
-    async fn records(
+    pub(super) async fn records(
         &self,
         context: &Context,
         ids: impl IntoIterator<Item = String>,
@@ -272,7 +272,7 @@ impl Directory {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
-            let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(Scope::Users)?;
             context.require(Scope::RolesWrite)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;

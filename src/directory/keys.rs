@@ -11,7 +11,7 @@
 //! | `membership` | task id | [`super::tasks::Task`] | – |
 //! | `membership-part` | task id + number | [`super::tasks::Part`] | – |
 //! | `token` | token id | [`super::tokens::Token`] | – |
-//! | `token-use` | token id | when it was used last | – |
+//! | `token-use` | token id | [`super::uses::Use`]: when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
@@ -25,7 +25,7 @@ use crate::domain::ids::{OutboxId, ResourceId, TokenId};
 use crate::store::{DocumentKey, Entry, Index, Item, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
-pub const INDEX_VERSION: u32 = 1;
+pub const INDEX_VERSION: u32 = 2;
 
 pub const SETTINGS: &str = "settings";
 pub const USER: &str = "user";
@@ -140,6 +140,39 @@ pub fn unique_name(name: &str) -> &'static str {
         .find(|known| *known == name)
         .unwrap_or(ADDRESS)
 }
+
+/// The users that a client manages, in the order they were made.
+pub fn managed(client: &str) -> String {
+    format!("managed:{client}")
+}
+
+/// Those of them whose invitation waits for an admin's decision.
+pub fn held(client: &str) -> String {
+    format!("held:{client}")
+}
+
+/// The tally ([`super::tally`]) of the people who lost access through a client (G9).
+pub fn losses(client: &str) -> String {
+    format!("losses.{client}")
+}
+
+/// The counter that holds when somebody last lost access through a client whose brake is on, in milliseconds.
+pub fn last_loss(client: &str) -> String {
+    format!("last-loss.{client}")
+}
+
+/// The tally of the invitations that a client's provisioning caused (first sync hold).
+pub fn invitations(client: &str) -> String {
+    format!("invitations.{client}")
+}
+
+/// The tally of the invitations that an admin or a token asked for once more (G4).
+pub fn resends(inviter: &str) -> String {
+    format!("resends.{inviter}")
+}
+
+/// The tally of the first invitations that people of the account asked for (G4).
+pub const FIRST_INVITATIONS: &str = "first-invitations";
 
 /// The counter of the seats of a license that are reserved or claimed.
 pub fn seats(license: ResourceId) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::assignments::{self, Wishes};
+use super::brake::Verdict;
 use super::change::Change;
 use super::error::Error;
 use super::kind::Kind;
@@ -12,7 +13,7 @@ use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
-use crate::domain::lifecycle::Event;
+use crate::domain::lifecycle::{Event, Refusal};
 use crate::domain::names::UserName;
 use crate::domain::secrets::Scope;
 use crate::domain::user::{Side, State, User};
@@ -61,7 +62,7 @@ impl Directory {
     /// # Errors
     /// [`ScimError`] for a bad body, [`crate::domain::lifecycle::Refusal`] by the lifecycle, [`Error::Taken`] by G8.
     pub async fn create_user(&self, request: &Request, body: Value) -> Result<(Context, UserRecord), Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Create)?;
@@ -71,7 +72,7 @@ impl Directory {
         let folded = wanted.user_name.folded().to_owned();
 
         retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(Scope::Users)?;
             let by = context.provider()?;
             let before = match self.find_by_user_name(&context, &folded).await? {
@@ -97,7 +98,7 @@ impl Directory {
         if_match: &IfMatch,
         body: Value,
     ) -> Result<(Context, UserRecord), Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Replace)?;
@@ -144,8 +145,10 @@ impl Directory {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
             let by = context.provider()?;
-            let mut change = self.change(&context, "user.deprovisioned", before.clone(), before).await?;
-            change.apply(&Event::Deprovisioned { by }, context.now)?;
+            let event = Event::Deprovisioned { by };
+            let change = self.change(&context, "user.deprovisioned", before.clone(), before).await?;
+            let decided = self.within_bounds(&context, change, |change| change.apply(&event, context.now)).await?;
+            let Some(change) = decided else { return Ok(None) };
             self.commit_change(&context, change).await.map(|done| done.map(|_| ()))
         })
     }
@@ -154,7 +157,7 @@ impl Directory {
     async fn load_user(&self, request: &Request, id: &str) -> Result<(Context, UserRecord), Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let id: ResourceId = id.parse().map_err(|_| unknown())?;
-        let (context, documents) = self.open(request, &[keys::user(id)]).await?;
+        let (context, documents) = self.open_to_write(request, &[keys::user(id)]).await?;
         context.require(Scope::Users)?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
         let record = UserRecord::decode(&document)?;
@@ -244,28 +247,73 @@ impl Directory {
         let mut change = self.change(context, what, before, licensed).await?;
         change.after = after;
         change.attributes(wanted.named.iter().cloned());
-        if !unborn && wanted.user_name != change.before.user.user_name {
-            change.apply(&Event::UserNameChanged { to: wanted.user_name.clone() }, now)?;
-        }
         let moves = address.filter(|address| !unborn && Some(address) != address_before.as_ref());
         let leaves = wanted.active == Some(false);
-        // A leaver must not get a new link at the new address first; a returning one must get it there.
-        if leaves {
-            change.apply(lifecycle, now)?;
-        }
-        if let Some(to) = moves {
-            change.apply(&Event::AddressChanged { to }, now)?;
-        }
-        if !unborn && !assigned.is_empty(&change.after.user) {
-            let event = Event::Assigned { changes: assigned.changes.clone(), side: Side::Idp };
-            change.apply(&event, now)?;
-        }
-        if !leaves {
-            change.apply(lifecycle, now)?;
-        }
+        let act = |change: &mut Change| {
+            if !unborn && wanted.user_name != change.before.user.user_name {
+                change.apply(&Event::UserNameChanged { to: wanted.user_name.clone() }, now)?;
+            }
+            // A leaver must not get a new link at the new address first; a returning one must get it there.
+            if leaves {
+                change.apply(lifecycle, now)?;
+            }
+            if let Some(to) = &moves {
+                change.apply(&Event::AddressChanged { to: to.clone() }, now)?;
+            }
+            if !unborn && !assigned.is_empty(&change.after.user) {
+                let event = Event::Assigned { changes: assigned.changes.clone(), side: Side::Idp };
+                change.apply(&event, now)?;
+            }
+            if leaves { Ok(()) } else { change.apply(lifecycle, now) }
+        };
+        let Some(mut change) = self.within_bounds(context, change, act).await? else { return Ok(None) };
         let assigned_ids = change.after.assigned_ids();
         change.after.names.retain(|id, _| assigned_ids.contains(id));
         self.commit_change(context, change).await
+    }
+
+    /// Lets a client's request act on the user, and once more where it takes access away or mails somebody: then by
+    /// what the client may do at once (G9, first sync hold). `None` when the brake was put on, so that the request is
+    /// decided again.
+    async fn within_bounds(
+        &self,
+        context: &Context,
+        mut change: Change,
+        act: impl Fn(&mut Change) -> Result<(), Refusal> + Sync,
+    ) -> Result<Option<Change>, Error> {
+        let mut bounded = change.clone();
+        if let Err(refusal) = act(&mut change) {
+            self.tell_refusal(context, &bounded, &refusal).await?;
+            return Err(refusal.into());
+        }
+        let Some(client) = context.token.as_ref().map(|token| &token.client) else { return Ok(Some(change)) };
+        if change.loses_access() {
+            match self.brake(context, client, &mut bounded.bounds).await? {
+                Verdict::Brake(brake) => bounded.policy.braked = brake.against(bounded.policy.is_last_admin),
+                Verdict::Engage { lost } => {
+                    self.engage_brake(context, client, lost).await?;
+                    return Ok(None);
+                }
+            }
+        } else if change.invites() {
+            self.hold_or_count(context, client, &mut bounded).await?;
+        } else {
+            return Ok(Some(change));
+        }
+        act(&mut bounded)?;
+        Ok(Some(bounded))
+    }
+
+    /// Puts an attempt into the audit that was refused and that the Account Admins should know of.
+    async fn tell_refusal(&self, context: &Context, change: &Change, refusal: &Refusal) -> Result<(), Error> {
+        let Some(alert) = refusal.alert() else { return Ok(()) };
+        let mut batch = context.batch(entropy::commit_id(context.now));
+        batch.writes.push(change.refused(context, refusal, alert).write());
+        if self.committed(&context.space, &batch).await? {
+            let (account, user) = (&context.account.id, change.before.user.id);
+            tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
+        }
+        Ok(())
     }
 
     /// Commits a change; `None` when somebody else wrote first. What changes nothing is not written.

@@ -60,6 +60,7 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TOKEN => self.due_token(account, &claim).await,
             keys::TASK => self.due_task(account, &claim).await,
             keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::request::{Context, Request};
-use super::tokens::{NewToken, Token, put_token, read_token, unknown};
+use super::tokens::{NewToken, Token, plan_token, read_token, unknown};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{ResourceId, TokenId};
 use crate::domain::secrets::{ProvisioningToken, Scope, Scopes};
-use crate::store::{Batch, Check, Write};
+use crate::store::{Batch, Check};
 
 impl Directory {
     /// The tokens of the account, by client.
@@ -89,7 +89,7 @@ impl Directory {
             edit(&mut token, &context);
             let mut batch = batch(&context, id, what);
             batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            batch.writes.push(put_token(&token, document.revision + 1, document.created));
+            plan_token(&token, document.revision + 1, &mut batch);
             Ok(self.committed(&context.space, &batch).await?.then_some(token))
         })
     }
@@ -104,19 +104,8 @@ fn may_give(context: &Context, scopes: &Scopes) -> Result<(), Error> {
 /// A batch that holds while the rights of the request do, with its audit event.
 fn batch(context: &Context, id: TokenId, what: &str) -> Batch {
     let mut batch = context.batch(entropy::commit_id(context.now));
-    let event = AuditEvent {
-        at: context.now,
-        actor: context.actor.clone(),
-        event: what.to_owned(),
-        user: None,
-        resource: Some(ResourceId::from_uuid(id.as_uuid())),
-        revision: None,
-        before: None,
-        after: None,
-        attributes: Vec::new(),
-        alerts: Vec::new(),
-        refused: None,
-    };
-    batch.writes.push(Write::EventAppend { body: serde_json::to_vec(&event).expect("only string keys").into() });
+    let mut event = AuditEvent::new(context.now, context.actor.clone(), what);
+    event.resource = Some(ResourceId::from_uuid(id.as_uuid()));
+    batch.writes.push(event.write());
     batch
 }

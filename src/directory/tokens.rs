@@ -10,14 +10,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditEvent;
 use super::entropy;
 use super::error::Error;
+use super::request::Context;
+use super::timers::{DueWork, system};
+use super::uses::Use;
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scopes, TokenHash};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, DocumentKey, Entry, Index, Page, Space, Write};
+use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Entry, Index, Page, Space, Write};
 
 /// The record of a token. The secret is known only to whom it was shown, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,14 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+}
+
+/// A token with what is known of its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSummary {
+    pub token: Token,
+    /// To the minute; `None`: never.
+    pub last_used: Option<Timestamp>,
 }
 
 /// What a new token is to be.
@@ -76,6 +89,21 @@ impl Token {
 
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+    }
+
+    /// When the Account Admins are to hear that it expires: two weeks before, or at half of a shorter life.
+    fn warns_at(&self) -> Option<Timestamp> {
+        let expires = self.expires_at.filter(|_| self.revoked_at.is_none())?;
+        Some(expires - EXPIRY_WARNING.min(expires.since(self.created) / 2))
+    }
+
+    fn outlives(&self, other: &Token, now: Timestamp) -> bool {
+        let longer = match (self.expires_at, other.expires_at) {
+            (None, _) => true,
+            (Some(own), Some(others)) => own > others,
+            (Some(_), None) => false,
+        };
+        self.id != other.id && self.client == other.client && self.is_alive(now) && longer
     }
 }
 
@@ -197,6 +225,25 @@ impl Directory {
         documents.iter().flatten().map(|document| read_token(&document.body)).collect()
     }
 
+    /// As [`Directory::list_tokens`], with when each was used last.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn token_summaries(&self, account: &AccountId) -> Result<Vec<TokenSummary>, Error> {
+        let tokens = self.list_tokens(account).await?;
+        let wanted: Vec<_> = tokens.iter().map(|token| keys::token_use(token.id)).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let uses = self.store.get(&Space::Account(account.clone()), &wanted).await?;
+        let summary = |(token, document): (Token, Option<Document>)| {
+            let used = document.map(|document| serde_json::from_slice::<Use>(&document.body)).transpose();
+            let used = used.map_err(|error| Error::damaged("use of a token", error))?;
+            Ok(TokenSummary { token, last_used: used.map(|used| used.at) })
+        };
+        tokens.into_iter().zip(uses).map(summary).collect()
+    }
+
     /// Ends a token at once.
     ///
     /// # Errors
@@ -224,6 +271,34 @@ impl Directory {
         Ok(made)
     }
 
+    /// Tells the Account Admins that a token expires soon, unless its client has one that lasts longer.
+    pub(super) async fn due_token(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
+        let (context, documents) = self.open(&system(account, "token"), std::slice::from_ref(&claim.owner)).await?;
+        let token = documents.into_iter().next().flatten().map(|document| read_token(&document.body)).transpose()?;
+        let Some((token, due)) = token.and_then(|token| Some((token.clone(), token.warns_at()?))) else {
+            self.end_claim(account, claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        };
+        if due > context.now {
+            self.end_claim(account, claim, Some(due)).await?;
+            return Ok(DueWork::Settled { event: None });
+        }
+        let others = self.list_tokens(account).await?;
+        if !token.is_alive(context.now) || others.iter().any(|other| other.outlives(&token, context.now)) {
+            self.end_claim(account, claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        }
+        let mut batch = self.of_claim(claim);
+        batch.writes.push(Write::TimerClear { owner: claim.owner.clone() });
+        batch.writes.push(expiring(&context, &token).write());
+        let told = self.committed(&context.space, &batch).await?;
+        if told {
+            let (client, expires_at) = (&token.client, token.expires_at);
+            tracing::warn!(%account, token = %token.id, %client, ?expires_at, "a token expires, and its client has no other");
+        }
+        Ok(DueWork::Settled { event: told.then_some("token.expiring") })
+    }
+
     async fn change_token(
         &self,
         account: &AccountId,
@@ -239,7 +314,7 @@ impl Directory {
             change(&mut token, now);
             let mut batch = Batch::new(entropy::commit_id(now));
             batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            batch.writes.push(put_token(&token, document.revision + 1, document.created));
+            plan_token(&token, document.revision + 1, &mut batch);
             Ok(self.committed(&space, &batch).await?.then_some(token))
         })
     }
@@ -247,6 +322,8 @@ impl Directory {
 
 /// So many tokens of one account are listed at the most.
 const MAX_TOKENS: usize = 1_000;
+/// So long before its end a token is said to expire.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 pub(super) fn unknown(id: TokenId) -> Error {
     Error::NotFound(format!("there is no token {id}"))
@@ -255,7 +332,7 @@ pub(super) fn unknown(id: TokenId) -> Error {
 /// The token in its account, unless it is there.
 fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
-    batch.writes.push(put_token(token, 1, token.created));
+    plan_token(token, 1, batch);
     let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
     batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
 }
@@ -269,17 +346,31 @@ fn pointer(account: &AccountId, id: TokenId, secret: &ProvisioningToken, now: Ti
     batch
 }
 
+fn expiring(context: &Context, token: &Token) -> AuditEvent {
+    AuditEvent {
+        client: Some(token.client.clone()),
+        alerts: vec![format!("{:?}", Alert::TokenExpiring)],
+        ..AuditEvent::new(context.now, context.actor.clone(), "token.expiring")
+    }
+}
+
 pub(super) fn read_token(body: &[u8]) -> Result<Token, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("token", error))
 }
 
-pub(super) fn put_token(token: &Token, revision: u64, created: Timestamp) -> Write {
-    Write::Put {
-        key: keys::token(token.id),
+/// The token as it becomes, and its timer.
+pub(super) fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
+    let (key, created) = (keys::token(token.id), token.created);
+    batch.writes.push(Write::Put {
+        key: key.clone(),
         revision,
         created,
         modified: created,
         body: serde_json::to_vec(token).expect("a token has only string keys").into(),
         state: bytes::Bytes::new(),
-    }
+    });
+    batch.writes.push(match token.warns_at() {
+        Some(due) => Write::TimerSet { owner: key, due },
+        None => Write::TimerClear { owner: key },
+    });
 }

@@ -5,4 +5,5 @@ pub mod mail;
 mod post;
 pub mod schedule;
 pub mod ticker;
+pub mod uses;
 pub mod worker;

@@ -11,8 +11,11 @@ mod redis_server;
 
 mod access;
 mod bad_input;
+mod brake;
 mod cli;
+mod clients;
 mod conformance;
+mod console;
 mod discovery;
 mod first_start;
 mod invitee;

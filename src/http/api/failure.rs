@@ -82,6 +82,9 @@ impl Failure {
                 };
                 (status, refusal.code(), message, wait)
             }
+            Error::Paused { retry_after, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "client_paused", message, Some(retry_after.as_secs().max(1)))
+            }
             Error::Unavailable { reason, retry_after } => {
                 tracing::warn!(%reason, "the store is not available");
                 let message = "the store is not available at the moment; repeating the request is safe".to_owned();

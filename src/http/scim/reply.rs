@@ -91,6 +91,8 @@ impl From<Error> for Failure {
                 Failure::from(ScimError::plain(412, detail)).with(header::ETAG, &current)
             }
             Error::Invalid(detail) => ScimError::invalid_value(detail).into(),
+            Error::Paused { retry_after, .. } => Failure::from(ScimError::plain(503, error.to_string()))
+                .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string()),
             Error::Unavailable { reason, retry_after } => {
                 tracing::warn!(%reason, "the store is not available");
                 let detail = "the store is not available at the moment; repeating the request is safe";
