@@ -131,7 +131,7 @@ impl Directory {
     /// many go on in the background, and a crash does not stop them.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown client; [`Error::MissingScope`] without `tokens`.
+    /// [`Error::NotFound`] for an unknown client; [`Error::MissingScope`] without `tokens` and what each decision takes.
     pub async fn decide_held(
         &self,
         request: &Request,
@@ -141,6 +141,8 @@ impl Directory {
         let index = Index::new(keys::held(client.as_str()));
         let (held, task) = retrying!(self, {
             let (context, _) = self.open_for_decision(request, client).await?;
+            // Whoever manages clients may not therefore let people in.
+            context.require(decision.scope())?;
             let held = self.store.count(&context.space, &index, &Bounds::All).await?;
             let last = Page { after: None, offset: 0, limit: 1, reverse: true };
             let last = self.store.range(&context.space, &index, &Bounds::All, &last).await?;
