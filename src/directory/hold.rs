@@ -138,11 +138,11 @@ impl Directory {
         client: &ClientName,
         decision: Decision,
     ) -> Result<Deciding, Error> {
+        // Whoever manages clients may not therefore let people in.
+        self.open(request, &[]).await?.0.require(decision.scope())?;
         let index = Index::new(keys::held(client.as_str()));
         let (held, task) = retrying!(self, {
             let (context, _) = self.open_for_decision(request, client).await?;
-            // Whoever manages clients may not therefore let people in.
-            context.require(decision.scope())?;
             let held = self.store.count(&context.space, &index, &Bounds::All).await?;
             let last = Page { after: None, offset: 0, limit: 1, reverse: true };
             let last = self.store.range(&context.space, &index, &Bounds::All, &last).await?;
