@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
 use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
+use super::reconcile;
 use super::socket::{Held, ask_daemon};
+use super::story;
 use crate::cli::{
     AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
     TokenCommand, UserCommand,
@@ -122,9 +124,10 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Client(command) => client(tools, command).await,
         Command::Brake(command) => brake(tools, command).await,
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
-        Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
+        Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
         Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
         Command::Export { .. } => export_all(tools).await,
@@ -330,13 +333,29 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
     })
 }
 
-async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
+async fn show_user(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    name: &str,
+    with_story: bool,
+) -> Result<Output, CommandError> {
     let found = tools.directory.find_user(account, name).await?;
-    let record = found.filter(UserRecord::exists);
-    let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
-    let shown = shown(tools.directory, &record);
-    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
-    Ok(Output { result, words: String::new() })
+    let story = if with_story { story::about(tools.directory, account, name).await? } else { Vec::new() };
+    let nobody = || format!("account {account} has no user {name}");
+    let (mut value, words) = match found.filter(UserRecord::exists) {
+        Some(record) => (shown(tools.directory, &record), String::new()),
+        None if !story.is_empty() => (json!({ "user": null }), nobody()),
+        None if with_story => {
+            let detail = "and no identity provider asked for that name within the last 7 days";
+            return Err(CommandError::Failed(format!("{}, {detail}", nobody())));
+        }
+        None => return Err(CommandError::Failed(nobody())),
+    };
+    if with_story {
+        value["story"] = story.into();
+    }
+    let result = serde_json::to_string_pretty(&value).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Output { result, words })
 }
 
 /// A user with what SCIM does not tell.
@@ -402,7 +421,8 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
-        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+        JobName::Reconcile => reconcile::check_all(tools).await,
+        JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
 }
 

@@ -237,7 +237,7 @@ mod tests {
         );
         assert_eq!(
             command("usherd user show --account acme ada"),
-            Command::User(UserCommand::Show { account: account(), name: "ada".into() })
+            Command::User(UserCommand::Show { account: account(), name: "ada".into(), story: false })
         );
         assert_eq!(
             command("usherd mail test --to ada@example.com --locale de"),

@@ -29,19 +29,6 @@ pub enum Door {
     System,
 }
 
-impl Door {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Door::Scim => "scim",
-            Door::Api => "api",
-            Door::Console => "console",
-            Door::Cli => "cli",
-            Door::Invitee => "invitee",
-            Door::System => "system",
-        }
-    }
-}
-
 impl AuditEvent {
     /// An event about the account, or one of its clients.
     pub fn new(at: Timestamp, actor: Actor, event: &str) -> Self {
@@ -64,6 +51,19 @@ impl AuditEvent {
     /// The write that adds it to the stream.
     pub fn write(&self) -> Write {
         Write::EventAppend { body: serde_json::to_vec(self).expect("an event has only string keys").into() }
+    }
+}
+
+impl Door {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Door::Scim => "scim",
+            Door::Api => "api",
+            Door::Console => "console",
+            Door::Cli => "cli",
+            Door::Invitee => "invitee",
+            Door::System => "system",
+        }
     }
 }
 

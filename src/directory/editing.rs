@@ -50,6 +50,8 @@ impl Directory {
         let profile = self.profile_of(&context)?;
         let resource_type = self.resource_type(kind);
         let received = resource::read(&self.schemas, resource_type, &profile, body, Purpose::Create)?;
+        request.notes.tolerated(received.applied.iter().copied());
+        request.notes.ignored(&received.ignored);
         let edited = retrying!(self, {
             let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(kind.scope())?;
@@ -84,6 +86,8 @@ impl Directory {
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.resource_type(kind), &profile, body, Purpose::Replace)?;
+        request.notes.tolerated(received.applied.iter().copied());
+        request.notes.ignored(&received.ignored);
         let mut settled = None;
         let edited = retrying!(self, {
             let Some((context, before)) = self.load_settled(request, kind, id, if_match, &mut settled).await? else {
@@ -129,6 +133,8 @@ impl Directory {
             let profile = self.profile_of(&context)?;
             let resource_type = self.resource_type(kind);
             let patched = patch::apply(&self.schemas, resource_type, &profile, &before.attributes, body.clone())?;
+            request.notes.tolerated(patched.applied.iter().copied());
+            request.notes.ignored(&patched.ignored);
             let edit = Edit {
                 what: "patched",
                 after: with_attributes(&before, patched.attributes),
@@ -190,7 +196,9 @@ impl Directory {
         let (context, documents) = self.open_to_write(request, &[kind.key(parsed)]).await?;
         context.require(kind.scope())?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
-        Ok((context, Resource::decode(kind, parsed, &document)?))
+        let resource = Resource::decode(kind, parsed, &document)?;
+        request.notes.about(resource.name());
+        Ok((context, resource))
     }
 
     /// The resource to change, with no earlier change of its members under way; `None` when one had to be finished

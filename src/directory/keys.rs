@@ -15,6 +15,8 @@
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
+//! | `story` | chunk id | [`super::story::Line`]s of requests answered at about the same time | – |
+//! | `story-body` | chunk id | what came with each of these requests | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, `import`/`state`, the index [`ACCOUNTS`], the unique
@@ -38,6 +40,11 @@ pub const SIGN_IN: &str = "sign-in";
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
+/// The lines of the story; also the index of its chunks, in the order they were written, and the counter of lines.
+pub const STORY: &str = "story";
+pub const STORY_BODIES: &str = "story-body";
+/// The refused requests of the story, by client.
+pub const STORY_REFUSED: &str = "story.refused";
 pub const SIGNING_KEYS: &str = "signing-keys";
 /// What an import leaves of itself until it is resumed from.
 pub const IMPORT: &str = "import";
@@ -207,6 +214,14 @@ pub fn sessions(user: ResourceId) -> DocumentKey {
 /// The one-time codes that were mailed to a user.
 pub fn sign_in(user: ResourceId) -> DocumentKey {
     DocumentKey::new(SIGN_IN, user)
+}
+
+pub fn story(chunk: &str) -> DocumentKey {
+    DocumentKey::new(STORY, chunk)
+}
+
+pub fn story_bodies(chunk: &str) -> DocumentKey {
+    DocumentKey::new(STORY_BODIES, chunk)
 }
 
 pub fn job(name: &str) -> DocumentKey {

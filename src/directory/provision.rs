@@ -9,6 +9,7 @@ use super::brake::Verdict;
 use super::change::Change;
 use super::error::Error;
 use super::kind::Kind;
+use super::notes::Notes;
 use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
@@ -18,7 +19,7 @@ use crate::domain::names::UserName;
 use crate::domain::secrets::Scope;
 use crate::domain::user::{Side, State, User};
 use crate::scim::patch;
-use crate::scim::profile::{Profile, Tolerance};
+use crate::scim::profile::{Applied, Profile, Tolerance};
 use crate::scim::resource::{self, Purpose};
 use crate::scim::{ResourceType, ScimError};
 use crate::store::{Check, DocumentKey, StoreError};
@@ -52,6 +53,8 @@ struct Wanted {
     active: Option<bool>,
     profile: Map<String, Value>,
     wishes: Wishes,
+    /// The tolerances by which core attributes became wishes.
+    mapped: Vec<Tolerance>,
     /// Qualified names of what the request named, for the audit.
     named: BTreeSet<String>,
 }
@@ -66,7 +69,9 @@ impl Directory {
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Create)?;
+        note(&request.notes, received.applied, &received.ignored);
         let mut wanted = Wanted::of(received.attributes, received.named, &Map::new(), &profile)?;
+        request.notes.tolerated(wanted.mapped.iter().copied());
         // A person who comes back keeps the externalId that this body omits.
         wanted.external_id = wanted.external_id.filter(Option::is_some);
         let folded = wanted.user_name.folded().to_owned();
@@ -102,12 +107,14 @@ impl Directory {
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Replace)?;
+        note(&request.notes, received.applied.clone(), &received.ignored);
 
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
-            let attributes = replaced(&before, &received.attributes, &received.carried, &profile);
+            let (attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
+            request.notes.tolerated(wanted.mapped.iter().copied().chain(stayed));
             let written = self.update(&context, "user.replaced", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -130,7 +137,9 @@ impl Directory {
             let profile = self.profile_of(&context)?;
             let current = before.attributes();
             let patched = patch::apply(&self.schemas, self.user_type(), &profile, &current, body.clone())?;
+            note(&request.notes, patched.applied, &patched.ignored);
             let wanted = Wanted::of(patched.attributes, patched.named, &current, &profile)?;
+            request.notes.tolerated(wanted.mapped.iter().copied());
             let written = self.update(&context, "user.patched", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -161,6 +170,7 @@ impl Directory {
         context.require(Scope::Users)?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
         let record = UserRecord::decode(&document)?;
+        request.notes.about_user(&record);
         if record.exists() { Ok((context, record)) } else { Err(unknown()) }
     }
 
@@ -383,27 +393,30 @@ impl Wanted {
         let active = attributes.remove("active").and_then(|active| active.as_bool());
         let extension = attributes.remove(USHERD_SCHEMA);
         let mut wishes = Wishes::of(extension.as_ref(), current.get(USHERD_SCHEMA), &named)?;
-        wishes.map_core(&attributes, current, profile);
+        let mapped = wishes.map_core(&attributes, current, profile);
         Ok(Wanted {
             user_name,
             external_id: Some(external_id),
             active: active.filter(|_| named.contains("active")),
             profile: attributes,
             wishes,
+            mapped,
             named,
         })
     }
 }
 
 /// PUT: what the request does not carry of a schema stays; of a schema it carries, what it leaves out goes. Outside
-/// `rfc-strict`, `externalId` and the last address stay (scim decisions: Okta custom apps, JumpCloud).
+/// `rfc-strict`, `externalId` and the last address stay (scim decisions: Okta custom apps, JumpCloud); with the result
+/// comes whether that was needed.
 fn replaced(
     before: &UserRecord,
     received: &Map<String, Value>,
     carried: &BTreeSet<String>,
     profile: &Profile,
-) -> Map<String, Value> {
+) -> (Map<String, Value>, Option<Tolerance>) {
     let mut attributes = received.clone();
+    let mut stayed = None;
     let current = before.attributes();
     for (name, value) in &current {
         let is_extension = name.contains(':');
@@ -411,7 +424,14 @@ fn replaced(
         let sticky = profile.tolerates(Tolerance::OmittedStays) && matches!(name.as_str(), "externalId" | "emails");
         if !attributes.contains_key(name) && (not_carried || sticky) {
             attributes.insert(name.clone(), value.clone());
+            stayed = stayed.or(sticky.then_some(Tolerance::OmittedStays));
         }
     }
-    attributes
+    (attributes, stayed)
+}
+
+/// Notes what reading a body took.
+fn note(notes: &Notes, applied: Applied, ignored: &[String]) {
+    notes.tolerated(applied);
+    notes.ignored(ignored);
 }

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::audit::{Actor, Door};
 use super::error::Error;
+use super::notes::Notes;
 use super::record::UserRecord;
 use super::sessions::{PROOF, Sessions};
 use super::tokens::{Token, read_token};
@@ -16,12 +17,14 @@ use crate::domain::user::State;
 use crate::store::{Batch, Check, Document, DocumentKey, Space};
 
 /// One request to a use case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub account: AccountId,
     pub access: Access,
     /// By which the request is found in logs and in the audit.
     pub id: Option<String>,
+    /// What is noticed on the way, for the story.
+    pub notes: Notes,
 }
 
 /// By what right.
@@ -74,7 +77,7 @@ impl SignedIn {
 impl Request {
     /// By a session of the console.
     pub fn by_session(account: AccountId, user: ResourceId, hash: TokenHash, request_id: Option<String>) -> Self {
-        Request { account, access: Access::Session { user, hash }, id: request_id }
+        Request { account, access: Access::Session { user, hash }, id: request_id, notes: Notes::default() }
     }
 
     /// The user whose session asks.
@@ -87,12 +90,12 @@ impl Request {
 
     /// By a token.
     pub fn by_token(account: AccountId, id: TokenId, door: Door, request_id: Option<String>) -> Self {
-        Request { account, access: Access::Token { id, door }, id: request_id }
+        Request { account, access: Access::Token { id, door }, id: request_id, notes: Notes::default() }
     }
 
     /// By somebody who was let through already.
     pub fn trusted(account: AccountId, actor: Actor) -> Self {
-        Request { account, id: actor.request_id.clone(), access: Access::Trusted { actor } }
+        Request { account, id: actor.request_id.clone(), access: Access::Trusted { actor }, notes: Notes::default() }
     }
 }
 

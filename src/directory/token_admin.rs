@@ -104,8 +104,7 @@ fn may_give(context: &Context, scopes: &Scopes) -> Result<(), Error> {
 /// A batch that holds while the rights of the request do, with its audit event.
 fn batch(context: &Context, id: TokenId, what: &str) -> Batch {
     let mut batch = context.batch(entropy::commit_id(context.now));
-    let mut event = AuditEvent::new(context.now, context.actor.clone(), what);
-    event.resource = Some(ResourceId::from_uuid(id.as_uuid()));
-    batch.writes.push(event.write());
+    let event = AuditEvent::new(context.now, context.actor.clone(), what);
+    batch.writes.push(AuditEvent { resource: Some(ResourceId::from_uuid(id.as_uuid())), ..event }.write());
     batch
 }

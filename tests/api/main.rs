@@ -23,6 +23,7 @@ mod lifecycle;
 mod lists;
 mod openapi;
 mod secrets;
+mod story;
 mod transfer;
 mod users;
 

@@ -11,6 +11,7 @@ pub mod format;
 mod frame;
 mod gate;
 mod proof;
+mod provisioning;
 mod sign_in;
 mod things;
 mod user;
@@ -53,6 +54,7 @@ pub fn router() -> Router<Service> {
             "/admin/{account}/users/{user}/projects/{project}/remove",
             get(dialogs::ask_remove_project).post(dialogs::remove_project),
         )
+        .merge(provisioning::router())
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))
