@@ -7,6 +7,7 @@
 //! when reading and by the retention job.
 
 pub mod body;
+mod forget;
 pub mod hints;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -333,10 +334,7 @@ impl Directory {
         let found = self.store.get(&Space::Account(account.clone()), &wanted).await?;
         let [lines, bodies] = found.as_slice() else { return Err(unknown()) };
         let line = read_lines(lines.as_ref())?.into_iter().nth(id.line).ok_or_else(unknown)?;
-        let bodies: Vec<Option<String>> = match bodies {
-            Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error))?,
-            None => Vec::new(),
-        };
+        let bodies = forget::read_bodies(bodies.as_ref())?;
         Ok((line, bodies.into_iter().nth(id.line).flatten()))
     }
 
