@@ -14,7 +14,7 @@ use super::error::Error;
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::tally::Tally;
-use super::tasks::{Task, Work};
+use super::tasks::{Slice, Step, Task, USERS_AT_ONCE, Work};
 use super::{Actor, Directory, entropy, keys};
 use crate::domain::lifecycle::{Alert, Event, HoldDecision, PolicyHold, Refusal};
 use crate::domain::names::ClientName;
@@ -160,18 +160,33 @@ impl Directory {
         }
     }
 
+    pub(super) async fn held_slice(&self, slice: &Slice<'_>) -> Result<Option<Step>, Error> {
+        let Work::Held { client, decision, actor, after, last } = slice.task.work.clone() else { return Ok(None) };
+        // Whoever decided, and not the worker that carries it out.
+        let mut context = slice.context.clone();
+        context.actor.clone_from(&actor);
+        let place = (after.as_deref(), last.as_str());
+        let done = self.decide_next(&context, &client, decision, place).await?;
+        let mut batch = slice.batch();
+        if done.is_none() {
+            slice.end(&mut batch);
+            return self.finished(slice, &batch).await;
+        }
+        slice.advance(Work::Held { client, decision, actor, after: done, last }, &mut batch);
+        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
+    }
+
     /// Decides about the next of a client's held users, up to the one that was the last when the decision was made:
     /// the last of those, or `None` when there are no more.
-    pub(super) async fn decide_next(
+    async fn decide_next(
         &self,
         context: &Context,
         client: &ClientName,
         decision: Decision,
         (after, last): (Option<&str>, &str),
-        at_once: usize,
     ) -> Result<Option<String>, Error> {
         let after = after.map(|id| Entry { key: String::new(), id: id.to_owned() });
-        let page = Page { after, ..Page::first(at_once) };
+        let page = Page { after, ..Page::first(USERS_AT_ONCE) };
         let index = Index::new(keys::held(client.as_str()));
         let entries = self.store.range(&context.space, &index, &Bounds::All, &page).await?;
         let mut done = None;

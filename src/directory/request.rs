@@ -5,11 +5,12 @@ use super::audit::{Actor, Door};
 use super::error::Error;
 use super::notes::Notes;
 use super::record::UserRecord;
-use super::sessions::Sessions;
+use super::sessions::{PROOF, Sessions};
 use super::tokens::{Token, read_token};
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, ResourceId, TokenId};
 use crate::domain::lifecycle::Provider;
+use crate::domain::names::EmailAddress;
 use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
 use crate::domain::user::State;
@@ -60,6 +61,17 @@ pub struct SignedIn {
     pub role: String,
     /// When the session was used last, to the minute.
     pub seen: Timestamp,
+    /// When they proved last who they are.
+    pub proven: Timestamp,
+    /// Where their codes are mailed.
+    pub address: Option<EmailAddress>,
+}
+
+impl SignedIn {
+    /// Whether they have proven lately who they are, as [`PROOF`] wants it.
+    pub fn is_proven(&self, now: Timestamp) -> bool {
+        now.since(self.proven) < PROOF
+    }
 }
 
 impl Request {
@@ -211,5 +223,7 @@ fn signed_in(
         return Err(Error::NotAccountAdmin);
     }
     let role = record.user.account_role.clone();
-    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen: session.seen })
+    let address = record.user.sign_in_address.clone();
+    let (seen, proven) = (session.seen, session.proven_at());
+    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen, proven, address })
 }

@@ -288,27 +288,6 @@ impl Directory {
         Ok(seats)
     }
 
-    /// By how many seats a change leaves a license short: 0 when it takes none away.
-    pub(super) async fn seats_over(
-        &self,
-        context: &Context,
-        before: &Resource,
-        after: &Resource,
-    ) -> Result<u64, Error> {
-        let seats = |resource: &Resource| resource.terms().and_then(|terms| terms.seats).unwrap_or(u64::MAX);
-        if before.revision == 0 || seats(after) >= seats(before) {
-            return Ok(0);
-        }
-        self.seats_over_terms(context, after).await
-    }
-
-    /// By how many seats a license is used above its quota.
-    pub(super) async fn seats_over_terms(&self, context: &Context, license: &Resource) -> Result<u64, Error> {
-        let Some(quota) = license.terms().and_then(|terms| terms.seats) else { return Ok(0) };
-        let used = self.seats_used(context, std::slice::from_ref(license)).await?.first().copied().unwrap_or(0);
-        Ok(used.saturating_sub(quota))
-    }
-
     /// Adds the writes that make a license of a new account.
     pub(super) fn seed_license(&self, batch: &mut Batch, spec: &LicenseSpec, now: Timestamp) {
         let mut attributes = Map::new();

@@ -1,10 +1,11 @@
-//! Work that takes more than one commit: large changes of memberships, and what a deleted resource leaves behind.
+//! Work that takes more than one commit: large changes of memberships, decisions on many people, and what somebody or
+//! something leaves behind that was deleted.
 //!
 //! It is written down before it begins, and each slice of it is one batch that holds wherever the one before it
 //! stopped. The request that caused it carries it out; when that request dies, the task's timer rings and the worker
 //! finishes it. Both may work on one task at once: a slice checks what it relies on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use super::change::Change;
 use super::error::Error;
 use super::hold::Decision;
 use super::kind::Kind;
-use super::memberships::{Difference, MemberKind, Members, SLICE, bump};
+use super::memberships::{Difference, MemberKind, SLICE, bump};
 use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
@@ -23,7 +24,7 @@ use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::lifecycle::Event;
 use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Entry, Index, Page, Space, StoreError, Write};
+use crate::store::{Batch, Check, Claim, Document, DocumentKey, Space, StoreError, Write};
 
 /// What is to be done, in as many commits as it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,14 +79,12 @@ const PARTS_AT_ONCE: usize = 3;
 const ORPHANED: Duration = Duration::from_secs(3_600);
 /// So many slices are done under one claim, so that other timers of the account get their turn.
 const SLICES_AT_ONCE: usize = 20;
-/// So many groups are left by one slice: each is two index entries, a count and a version.
-const GROUPS_AT_ONCE: usize = 400;
-/// So many users are changed by one slice of a resource's departure, each with a commit of its own.
-const USERS_AT_ONCE: usize = 50;
+/// So many users are changed by one slice, each with a commit of its own.
+pub(super) const USERS_AT_ONCE: usize = 50;
 
 /// How a slice went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     More,
     Finished,
 }
@@ -124,27 +123,33 @@ impl Task {
 }
 
 /// A loaded task with what its slices need.
-struct Slice<'a> {
-    context: &'a Context,
-    task: Task,
+pub(super) struct Slice<'a> {
+    pub context: &'a Context,
+    pub task: Task,
     document: Document,
 }
 
 impl Slice<'_> {
     /// Not by the rights of a request: whoever ordered the task had them then.
-    fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch {
         let mut batch = Batch::new(entropy::commit_id(self.context.now));
         let (key, revision) = (keys::task(self.task.id), self.document.revision);
         batch.checks.push(Check::Revision { key, revision });
         batch
     }
 
-    fn end(&self, batch: &mut Batch) {
+    pub fn end(&self, batch: &mut Batch) {
         batch.writes.push(Write::Delete { key: keys::task(self.task.id) });
         batch.writes.push(Write::TimerClear { owner: keys::task(self.task.id) });
     }
 
-    fn space(&self) -> &Space {
+    /// Notes how far the task is.
+    pub fn advance(&self, work: Work, batch: &mut Batch) {
+        let task = Task { id: self.task.id, work };
+        batch.writes.push(task.put(self.document.revision + 1, self.context.now));
+    }
+
+    pub fn space(&self) -> &Space {
         &self.context.space
     }
 }
@@ -300,8 +305,7 @@ impl Directory {
             batch.writes.push(Write::Delete { key: key.clone() });
             batch.writes.push(Write::TimerClear { owner: key });
         }
-        let task = Task { id: slice.task.id, work: Work::Members { group, parts, part, done } };
-        batch.writes.push(task.put(slice.document.revision + 1, now));
+        slice.advance(Work::Members { group, parts, part, done }, &mut batch);
         match self.commit(space, &batch).await {
             Ok(()) => Ok(Some(Step::More)),
             Err(StoreError::Conflict(violation)) => {
@@ -354,169 +358,12 @@ impl Directory {
         self.finished(slice, &batch).await
     }
 
-    async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
+    pub(super) async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
         Ok(self.committed(slice.space(), batch).await?.then_some(Step::Finished))
     }
 
-    async fn held_slice(&self, slice: &Slice<'_>) -> Result<Option<Step>, Error> {
-        let Work::Held { client, decision, actor, after, last } = &slice.task.work else { return Ok(None) };
-        let mut context = slice.context.clone();
-        context.actor.clone_from(actor);
-        let place = (after.as_deref(), last.as_str());
-        let done = self.decide_next(&context, client, *decision, place, USERS_AT_ONCE).await?;
-        let mut batch = slice.batch();
-        if done.is_none() {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        let mut task = slice.task.clone();
-        if let Work::Held { after, .. } = &mut task.work {
-            *after = done;
-        }
-        batch.writes.push(task.put(slice.document.revision + 1, context.now));
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn quota_slice(
-        &self,
-        slice: &Slice<'_>,
-        license: ResourceId,
-        after: Option<String>,
-    ) -> Result<Option<Step>, Error> {
-        let after = after.map(|id| Entry { key: String::new(), id });
-        let page = Page { after, offset: 0, limit: USERS_AT_ONCE, reverse: true };
-        let index = Index::new(keys::assigned(license));
-        let users = self.store.range(slice.space(), &index, &Bounds::All, &page).await?;
-        let mut last = None;
-        for entry in users {
-            if !self.is_over_quota(slice.context, license).await? {
-                last = None;
-                break;
-            }
-            self.take_seat_back(slice.context, &entry.id, license).await?;
-            last = Some(entry.id);
-        }
-        let mut batch = slice.batch();
-        if last.is_none() {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        let task = Task { id: slice.task.id, work: Work::QuotaLowered { license, after: last } };
-        batch.writes.push(task.put(slice.document.revision + 1, slice.context.now));
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn is_over_quota(&self, context: &Context, license: ResourceId) -> Result<bool, Error> {
-        let document = self.store.get(&context.space, &[Kind::License.key(license)]).await?.pop().flatten();
-        let resource = document.map(|document| Resource::decode(Kind::License, license, &document)).transpose()?;
-        match resource {
-            Some(resource) => Ok(self.seats_over_terms(context, &resource).await? > 0),
-            None => Ok(false),
-        }
-    }
-
-    async fn take_seat_back(&self, context: &Context, user: &str, license: ResourceId) -> Result<(), Error> {
-        self.on_stored(context, user, "user.seat_lost", &Event::QuotaLowered { lost: vec![license] }, |_| {}).await
-    }
-
-    async fn user_departed(&self, slice: &Slice<'_>, user: ResourceId) -> Result<Option<Step>, Error> {
-        let mut batch = slice.batch();
-        let found = self.plan_leaving(slice.space(), user, MemberKind::User, slice.context.now, &mut batch).await?;
-        if found == 0 {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn group_departed(&self, slice: &Slice<'_>, group: ResourceId) -> Result<Option<Step>, Error> {
-        let mut batch = slice.batch();
-        let members = self.store.range(slice.space(), &keys::members(group), &Bounds::All, &Page::first(SLICE)).await?;
-        if members.is_empty() {
-            return self.leave_as_group(slice, group, batch).await;
-        }
-        let remove: Members = members.iter().filter_map(super::memberships::member).collect();
-        Difference { add: BTreeMap::new(), remove }.plan(group, &mut batch);
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn leave_as_group(
-        &self,
-        slice: &Slice<'_>,
-        group: ResourceId,
-        mut batch: Batch,
-    ) -> Result<Option<Step>, Error> {
-        let found = self.plan_leaving(slice.space(), group, MemberKind::Group, slice.context.now, &mut batch).await?;
-        if found == 0 {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    /// Takes a user who was just deleted out of the first groups they are in, so that the reply finds them gone. The
-    /// rest, when they are in very many, is a task; and so is what was there when a crash came between.
-    pub(super) async fn leave_groups(&self, context: &Context, user: ResourceId) -> Result<(), Error> {
-        retrying!(self, {
-            let mut batch = Batch::new(entropy::commit_id(context.now));
-            let space = &context.space;
-            let found = self.plan_leaving(space, user, MemberKind::User, context.now, &mut batch).await?;
-            if found == 0 || self.committed(space, &batch).await? {
-                return Ok(Some(()));
-            }
-            Ok(None)
-        })
-    }
-
-    /// Plans that a member which is gone leaves the first groups it is in; how many they are.
-    pub(super) async fn plan_leaving(
-        &self,
-        space: &Space,
-        member: ResourceId,
-        kind: MemberKind,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<usize, Error> {
-        let groups =
-            self.store.range(space, &keys::groups_of(member), &Bounds::All, &Page::first(GROUPS_AT_ONCE)).await?;
-        for group in groups.iter().filter_map(|entry| entry.id.parse::<ResourceId>().ok()) {
-            let leaving = Difference { add: BTreeMap::new(), remove: BTreeMap::from([(member, kind)]) };
-            leaving.plan(group, batch);
-            batch.writes.push(bump(group, now));
-        }
-        Ok(groups.len())
-    }
-
-    /// Drops the assignment from users that still have it.
-    async fn resource_departed(&self, slice: &Slice<'_>, resource: ResourceId) -> Result<Option<Step>, Error> {
-        let index = Index::new(keys::assigned(resource));
-        let users = self.store.range(slice.space(), &index, &Bounds::All, &Page::first(USERS_AT_ONCE)).await?;
-        for entry in &users {
-            self.drop_assignment(slice.context, &entry.id, resource).await?;
-        }
-        if !users.is_empty() {
-            return Ok(Some(Step::More));
-        }
-        let mut batch = slice.batch();
-        let name = keys::seats(resource);
-        let left = self.store.counters(slice.space(), &[&name]).await?.into_iter().next().unwrap_or(0);
-        if left != 0 {
-            batch.writes.push(Write::CounterAdd { name, delta: -left });
-        }
-        slice.end(&mut batch);
-        self.finished(slice, &batch).await
-    }
-
-    async fn drop_assignment(&self, context: &Context, user: &str, resource: ResourceId) -> Result<(), Error> {
-        let event = Event::ResourceDeleted { id: resource };
-        self.on_stored(context, user, "user.assignment_dropped", &event, |change| {
-            change.after.names.remove(&resource);
-        })
-        .await
-    }
-
     /// Lets an event act on a user, if there still is one.
-    async fn on_stored(
+    pub(super) async fn on_stored(
         &self,
         context: &Context,
         user: &str,

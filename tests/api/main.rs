@@ -15,6 +15,7 @@ mod brake;
 mod cli;
 mod clients;
 mod conformance;
+mod console;
 mod discovery;
 mod first_start;
 mod invitee;

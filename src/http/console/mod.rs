@@ -10,6 +10,7 @@ mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod proof;
 mod provisioning;
 mod sign_in;
 mod things;
@@ -31,6 +32,7 @@ pub fn router() -> Router<Service> {
         .route(sign_in::CODE, get(sign_in::show_code).post(sign_in::enter))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(users::organization))
+        .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/users", get(users::show))
         .route("/admin/{account}/users/{user}", get(user::show))
         .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
