@@ -88,8 +88,12 @@ impl Typed {
         }
     }
 
-    /// An empty form; a setup guide names the client and the profile.
+    /// An empty form, for which a setup guide names the client and the profile; or, after a proof, what was chosen before
+    /// it.
     fn proposed(query: &Fields) -> Self {
+        if !query.get("days").is_empty() {
+            return Typed::of(query);
+        }
         let scopes = USUAL.iter().map(ToString::to_string).collect();
         Typed { scopes, days: "180".to_owned(), test: false, ..Typed::of(query) }
     }
@@ -214,7 +218,10 @@ async fn try_make(service: &Service, account: &str, request: Request) -> Result<
     let (desk, fields) = Desk::enter_with_form(service, account, request).await?;
     let typed = Typed::of(&fields);
     let made = match typed.parse() {
-        Ok(new) => service.directory.create_token(&desk.context.account.id, new).await,
+        Ok(new) => {
+            desk.require_proof(&desk.path("/provisioning/tokens/new"), &fields)?;
+            service.directory.create_token(&desk.context.account.id, new).await
+        }
         Err(error) => Err(error),
     };
     match made {
@@ -304,7 +311,12 @@ fn dialog(desk: &Desk, token: &Token, act: &str) -> Dialog {
 
 /// `GET …/provisioning/tokens/{token}/rotate`.
 pub(super) async fn ask_rotate(State(service): State<Service>, path: OfOne, head: Parts) -> Response {
-    answer(try_ask(&service, path, &head, |desk, token| rotate_dialog(desk, token, "24", "180")).await)
+    let dialog = |desk: &Desk, token: &Token| {
+        // After a proof, what was chosen before it.
+        let chosen = |name, usual| Some(desk.query.get(name)).filter(|it| !it.is_empty()).unwrap_or(usual);
+        rotate_dialog(desk, token, chosen("hours", "24"), chosen("days", "180"))
+    };
+    answer(try_ask(&service, path, &head, dialog).await)
 }
 
 async fn try_ask(
@@ -331,6 +343,7 @@ async fn try_rotate(service: &Service, Path((account, id)): OfOne, request: Requ
     let times = offered(&OVERLAPS, hours).and_then(|hours| Ok((hours, offered(&LIFETIMES, days)?)));
     let rotated = match times {
         Ok((hours, days)) => {
+            desk.require_proof(&desk.path(&format!("/provisioning/tokens/{}/rotate", token.id)), &fields)?;
             let overlap = hours.unwrap_or(0) * (DAY / 24);
             let expires = days.map(|days| days * DAY);
             service.directory.rotate_token(&desk.context.account.id, token.id, overlap, expires).await
