@@ -103,7 +103,6 @@ impl Directory {
             return Err(Refusal::Yourself.into());
         }
         let event = |context: &Context| action.event(&context.actor.name);
-        // Once it is erased, nothing says any more whom to forget.
         let before = if *action == Action::Erase { self.stored_user(&request.account, id).await? } else { None };
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
         if *action == Action::Erase {
@@ -131,12 +130,6 @@ impl Directory {
     /// As [`Directory::act`]; [`Refusal::DeactivateFirst`] for somebody Active.
     pub async fn erase_user(&self, request: &Request, id: &str) -> Result<(), Error> {
         self.act(request, id, &Action::Erase).await.map(|_| ())
-    }
-
-    async fn stored_user(&self, account: &AccountId, id: &str) -> Result<Option<UserRecord>, Error> {
-        let Ok(id) = id.parse() else { return Ok(None) };
-        let found = self.store.get(&Space::Account(account.clone()), &[keys::user(id)]).await?.pop().flatten();
-        found.as_ref().map(UserRecord::decode).transpose()
     }
 
     /// Takes everything out of the queue that is to go to a person who was erased. What a crash leaves there is dropped

@@ -14,6 +14,20 @@ use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Index, Page, Spa
 const ERASED: &str = "(erased)";
 
 impl Directory {
+    /// Whom the story is to forget, as they are stored before they are erased: then nothing says it any more.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub(in crate::directory) async fn stored_user(
+        &self,
+        account: &AccountId,
+        id: &str,
+    ) -> Result<Option<UserRecord>, Error> {
+        let Ok(id) = id.parse() else { return Ok(None) };
+        let found = self.store.get(&Space::Account(account.clone()), &[keys::user(id)]).await?.pop().flatten();
+        found.as_ref().map(UserRecord::decode).transpose()
+    }
+
     /// Takes a person out of the story. What a request of this moment said about them is written after this, and goes
     /// with its age.
     ///

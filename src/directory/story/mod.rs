@@ -262,14 +262,15 @@ impl Directory {
                 excess = excess.saturating_sub(lines.len());
                 gone += lines.len();
                 // Of two replicas that trim at once, one counts.
-                batch.checks.push(Check::Exists { key: keys::story(&entry.id) });
+                let index = Index::new(keys::STORY);
+                batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
                 batch.writes.extend(
                     refusals(&entry.id, &lines)
                         .map(|entry| Write::IndexRemove { index: Index::new(keys::STORY_REFUSED), entry }),
                 );
                 batch.writes.push(Write::Delete { key: keys::story(&entry.id) });
                 batch.writes.push(Write::Delete { key: keys::story_bodies(&entry.id) });
-                batch.writes.push(Write::IndexRemove { index: Index::new(keys::STORY), entry });
+                batch.writes.push(Write::IndexRemove { index, entry });
             }
             let delta = -i64::try_from(gone).unwrap_or(i64::MAX);
             batch.writes.push(Write::CounterAdd { name: keys::STORY.to_owned(), delta });
