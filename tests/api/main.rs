@@ -21,6 +21,7 @@ mod first_start;
 mod invitee;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod secrets;
 mod story;
 mod transfer;
