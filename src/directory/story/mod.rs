@@ -7,6 +7,7 @@
 //! when reading and by the retention job.
 
 pub mod body;
+mod forget;
 pub mod hints;
 
 use std::collections::{BTreeMap, BTreeSet};
