@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
 use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
+use super::reconcile;
 use super::socket::{Held, ask_daemon};
 use super::story;
 use crate::cli::{
@@ -126,6 +127,7 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
         Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
         Command::Export { .. } => export_all(tools).await,
@@ -419,7 +421,8 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
-        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+        JobName::Reconcile => reconcile::check_all(tools).await,
+        JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
 }
 

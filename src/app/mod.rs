@@ -9,6 +9,7 @@ mod daemon;
 mod install;
 mod keyfile;
 mod open;
+mod reconcile;
 mod router;
 mod schemas;
 mod socket;
@@ -33,6 +34,7 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         directory: Arc::clone(directory),
         metrics: Arc::clone(metrics),
         retention: settings.jobs.schedule(JobName::Retention).clone(),
+        reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
     }
 }

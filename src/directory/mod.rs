@@ -51,6 +51,7 @@ mod plan;
 pub mod provision;
 pub mod query;
 mod quota;
+pub mod reconcile;
 pub mod record;
 pub mod request;
 pub mod resources;

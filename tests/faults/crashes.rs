@@ -131,6 +131,7 @@ fn survives(store: Store, relay: Option<SmtpServer>, victims: &[Victim]) {
     check_users(&wanted, &found);
     let outbox = Outbox { relay, files: daemon.data().join("mail") };
     check_mails(&found, &outbox);
+    daemon.assert_consistent("default");
 }
 
 /// Creates users one after the other and renames each twice, repeating what got no answer, as identity providers do.

@@ -46,7 +46,7 @@ fn status(daemon: &Daemon, address: &str) -> String {
 }
 
 /// Who has the console's session from `browser`, deactivates this user by its form.
-fn deactivation<'a>(daemon: &'a Daemon, path: &str, cookies: &str, csrf: Option<&str>) -> Request {
+fn deactivation(daemon: &Daemon, path: &str, cookies: &str, csrf: Option<&str>) -> Request {
     let fields: Vec<(&str, &str)> = csrf.iter().map(|csrf| ("csrf", *csrf)).collect();
     daemon.request("POST", path).header("cookie", cookies).header("accept", "text/html").form(&fields)
 }

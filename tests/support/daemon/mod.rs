@@ -366,6 +366,16 @@ impl Daemon {
         eventually(|| self.get("/Users").json()["Resources"].as_array().unwrap().iter().all(is_out).then_some(()));
     }
 
+    /// Reconciliation finds nothing to repair in the account, whether the daemon runs or not. That an account has no
+    /// Active admin yet is no fault of the store.
+    #[track_caller]
+    pub fn assert_consistent(&self, account: &str) {
+        let done = self.cli(&["reconcile", "--account", account, "--dry-run"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let wrong: Vec<&str> = done.stdout.lines().filter(|line| !line.starts_with("V10\t")).collect();
+        assert!(wrong.is_empty(), "the store does not agree with itself: {wrong:#?}");
+    }
+
     /// All mail files, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         mails::read_all(&self.data().join("mail"))
