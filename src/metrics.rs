@@ -172,6 +172,7 @@ pub struct Metrics {
     store_seconds: Family<StoreLabels, Histogram, Seconds>,
     store_unavailable: Counter,
     mails: Family<MailLabels, Counter>,
+    mail_paused: Gauge,
     transitions: Family<EventLabels, Counter>,
     timers_claimed: Counter,
     jobs: Family<JobLabels, Counter>,
@@ -200,6 +201,7 @@ impl Metrics {
         let store_seconds = Family::new_with_constructor(Seconds);
         let store_unavailable = Counter::default();
         let mails = Family::default();
+        let mail_paused = Gauge::default();
         let transitions = Family::default();
         let timers_claimed = Counter::default();
         let jobs = Family::default();
@@ -228,6 +230,11 @@ impl Metrics {
         );
         registry.register("store_unavailable", "Calls of the store without a usable answer", store_unavailable.clone());
         registry.register("mails", "Attempts to send a mail, by outcome", Family::clone(&mails));
+        registry.register(
+            "mail_paused",
+            "1 while the mail queue waits because of what the relay said",
+            mail_paused.clone(),
+        );
         registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
@@ -268,6 +275,7 @@ impl Metrics {
             store_seconds,
             store_unavailable,
             mails,
+            mail_paused,
             transitions,
             timers_claimed,
             jobs,
@@ -315,6 +323,10 @@ impl Metrics {
 
     pub fn mail(&self, outcome: MailOutcome) {
         self.mails.get_or_create(&MailLabels { outcome }).inc();
+    }
+
+    pub fn mail_paused(&self, paused: bool) {
+        self.mail_paused.set(i64::from(paused));
     }
 
     /// `event` is the name of the lifecycle event, such as `accepted`.

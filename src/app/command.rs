@@ -31,7 +31,6 @@ use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::time::Timestamp;
-use crate::http::limits::Rate;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -405,7 +404,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                 tools.settings.jobs.time_zone.clone(),
                 entropy::jitter,
             )
-            .paced(tools.settings.mail.rate.and_then(Rate::quota));
+            .paced(tools.settings.mail_pace());
             let mut done = 0;
             loop {
                 match worker.run_one().await?.claimed {

@@ -20,7 +20,7 @@ use crate::http::edge::EdgeSettings;
 use crate::http::guard::ChooseBounds;
 use crate::http::headers::SecurityHeaders;
 use crate::http::hosts::Hosts;
-use crate::http::limits::{Limits, Rate};
+use crate::http::limits::Limits;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::scim::Teller;
 use crate::http::serve::{Drained, ServeSettings, serve};
@@ -245,7 +245,7 @@ impl Start<'_> {
             settings.jobs.time_zone.clone(),
             entropy::jitter,
         )
-        .paced(settings.mail.rate.and_then(Rate::quota));
+        .paced(settings.mail_pace());
         vital.spawn("worker", {
             let (stop, pulse) = (shutdown.soft.clone(), watchdog.watch("worker", WORKER_SILENCE));
             async move { worker.run_until(stop, || pulse.beat()).await }

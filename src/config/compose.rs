@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::{Settings, UnknownMembers};
+use crate::directory::mail_queue::Pace;
 use crate::http::bounds::BoundsTable;
 use crate::http::guard::Bounds;
 use crate::http::limits::LimitSettings;
@@ -42,6 +43,13 @@ impl Settings {
             directory: self.store.path.join(MAIL_FILES),
             message_id_domain: public_host.to_owned(),
         }
+    }
+
+    /// `mail.rate`; `None`: as fast as the relay takes mails.
+    pub fn mail_pace(&self) -> Option<Pace> {
+        let rate = self.mail.rate?;
+        let interval = (rate.per / rate.count.get()).max(Duration::from_micros(1));
+        Some(Pace { interval, burst: rate.burst.get() })
     }
 
     /// `public_url` has no slash at its end ([`super::PublicUrl::as_str`]).

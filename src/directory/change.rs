@@ -242,6 +242,7 @@ impl Directory {
                 created: now,
                 attempts: 0,
                 last_reply: None,
+                dead: None,
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
@@ -356,7 +357,16 @@ pub(super) fn put_letter(batch: &mut Batch, letter: &Letter, revision: u64, now:
 pub(super) fn remove_letter(batch: &mut Batch, id: OutboxId) {
     batch.writes.push(Write::Delete { key: keys::outbox(id) });
     batch.writes.push(Write::TimerClear { owner: keys::outbox_timer(id) });
-    batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(id) });
+    for index in [keys::QUEUE, keys::DEAD] {
+        batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(index), entry: queue_entry(id) });
+    }
+}
+
+/// Moves a letter from the queue to the dead ones, or back.
+pub(super) fn move_letter(batch: &mut Batch, id: OutboxId, from: &str, to: &str) {
+    let entry = queue_entry(id);
+    batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(from), entry: entry.clone() });
+    batch.writes.push(Write::IndexAdd { index: crate::store::Index::new(to), entry });
 }
 
 /// Ids are ordered by the time they were made, so the queue is too.

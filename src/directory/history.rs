@@ -70,17 +70,21 @@ impl Directory {
         Ok(Queue { total, letters })
     }
 
-    /// Lets a letter be tried at once. One that is being tried at this moment is left alone.
+    /// Lets a letter be tried at once. One that is being tried at this moment is left alone; a dead one is revived.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is gone, as it is once it was sent; [`Error::MissingScope`] without `invitations`.
+    /// [`Error::NotFound`] when it is gone, as it is once it was sent; [`Error::MissingScope`] without `invitations`; as
+    /// [`Directory::revive_letter`].
     pub async fn retry_letter(&self, request: &Request, id: OutboxId) -> Result<Queued, Error> {
         let unknown = || Error::NotFound(format!("there is no letter {id} in the outbox; it may have gone out"));
-        retrying!(self, {
+        let tried: Queued = retrying!(self, {
             let (context, documents) = self.open(request, &[keys::outbox(id)]).await?;
             context.require(Scope::Invitations)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let letter = read_letter(&document.body)?;
+            if letter.dead.is_some() {
+                return Ok(Some(Queued { letter, next_attempt: Some(context.now) }));
+            }
             let owner = keys::outbox_timer(id);
             let timer = self.store.timer(&context.space, &owner).await?.ok_or_else(unknown)?;
             if timer.wakes <= context.now || timer.wakes > timer.due {
@@ -92,7 +96,11 @@ impl Directory {
             batch.writes.push(Write::TimerSet { owner, due: context.now });
             let done = self.committed(&context.space, &batch).await?;
             Ok(done.then_some(Queued { letter, next_attempt: Some(context.now) }))
-        })
+        })?;
+        if tried.letter.dead.is_some() {
+            self.revive_letter(request, id).await?;
+        }
+        Ok(tried)
     }
 }
 

@@ -19,8 +19,8 @@
 //! | `story-body` | chunk id | what came with each of these requests | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
-//! In the space of the installation: `signing-keys`/`fingerprints`, `import`/`state`, the index [`ACCOUNTS`], the unique
-//! key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
+//! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
+//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
@@ -46,6 +46,8 @@ pub const STORY_BODIES: &str = "story-body";
 /// The refused requests of the story, by client.
 pub const STORY_REFUSED: &str = "story.refused";
 pub const SIGNING_KEYS: &str = "signing-keys";
+/// How fast mails go out, and whether they wait.
+pub const MAIL_QUEUE: &str = "mail-queue";
 /// What an import leaves of itself until it is resumed from.
 pub const IMPORT: &str = "import";
 
@@ -83,6 +85,8 @@ pub const ACCOUNTS: &str = "account";
 pub const TOKENS: &str = "token";
 /// What waits to go out.
 pub const QUEUE: &str = "outbox";
+/// What was given up, until somebody tries again or a month is over.
+pub const DEAD: &str = "outbox.dead";
 
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
@@ -226,6 +230,10 @@ pub fn story_bodies(chunk: &str) -> DocumentKey {
 
 pub fn job(name: &str) -> DocumentKey {
     DocumentKey::new(JOB, name)
+}
+
+pub fn mail_queue() -> DocumentKey {
+    DocumentKey::new(MAIL_QUEUE, "state")
 }
 
 pub fn signing_keys() -> DocumentKey {

@@ -42,6 +42,7 @@ pub mod invitations;
 mod inviters;
 pub mod keys;
 pub mod kind;
+pub mod mail_queue;
 pub mod many;
 pub mod memberships;
 pub mod notes;

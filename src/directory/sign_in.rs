@@ -174,6 +174,7 @@ impl Directory {
                 created: context.now,
                 attempts: 0,
                 last_reply: None,
+                dead: None,
             };
             put_letter(&mut batch, &letter, 1, context.now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter.id), due: context.now });
