@@ -5,7 +5,7 @@
 //!
 //! | document | id | body | state |
 //! |---|---|---|---|
-//! | `settings` | `account` | [`super::account::Account`] | – |
+//! | `settings` | `account` | [`super::account::Account`], with what was decided about its clients | – |
 //! | `user` | resource id | SCIM User without groups and meta | [`super::record`] |
 //! | `group`, `organization`, `project`, `license` | resource id | SCIM resource without members and meta | [`super::resources`] |
 //! | `membership` | task id | [`super::tasks::Task`] | – |

@@ -34,6 +34,7 @@ pub mod console;
 mod departures;
 pub mod editing;
 pub mod entropy;
+mod erasure;
 pub mod error;
 pub mod history;
 pub mod hold;

@@ -1,116 +1,103 @@
-//! Forgetting a person: the lines of the story stay, since they say what a client did, and say no more about whom.
+//! What is left in the story of a person who was erased: that there were requests, and not whom they were about.
 
 use std::collections::BTreeSet;
 
-use super::{CHUNKS_AT_ONCE, Line, json, put, read_lines};
-use crate::directory::error::Error;
+use super::{Line, json, put, read_bodies, read_lines};
 use crate::directory::record::UserRecord;
-use crate::directory::{Directory, entropy, keys};
+use crate::directory::{Directory, Error, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::names::fold;
 use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Index, Page, Space};
 
-/// Stands where something about a person stood.
-const ERASED: &str = "(erased)";
+/// So many chunks are read in one trip, with their bodies.
+const AT_ONCE: usize = 20;
 
-impl Directory {
-    /// Whom the story is to forget, as they are stored before they are erased: then nothing says it any more.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub(in crate::directory) async fn stored_user(
-        &self,
-        account: &AccountId,
-        id: &str,
-    ) -> Result<Option<UserRecord>, Error> {
-        let Ok(id) = id.parse() else { return Ok(None) };
-        let found = self.store.get(&Space::Account(account.clone()), &[keys::user(id)]).await?.pop().flatten();
-        found.as_ref().map(UserRecord::decode).transpose()
+/// By what a person is known in requests.
+struct Known {
+    id: String,
+    /// Names, addresses and foreign ids, folded.
+    terms: BTreeSet<String>,
+}
+
+impl Known {
+    fn of(record: &UserRecord) -> Self {
+        let user = &record.user;
+        let names = [Some(user.user_name.as_str()), user.external_id.as_deref()];
+        let address = user.sign_in_address.as_ref().map(|address| address.as_str());
+        let mut terms = record.emails();
+        terms.extend(names.into_iter().flatten().chain(address).map(fold));
+        Known { id: user.id.to_string(), terms }
     }
 
-    /// Takes a person out of the story. What a request of this moment said about them is written after this, and goes
-    /// with its age.
-    ///
-    /// # Errors
-    /// Of the store; repeating it goes on where it stopped.
+    /// Whether this text has their id, or one of their names as a quoted value.
+    fn is_in(&self, text: &str) -> bool {
+        let folded = fold(text);
+        folded.contains(&self.id) || self.terms.iter().any(|term| folded.contains(&format!("\"{term}\"")))
+    }
+
+    fn is_about(&self, line: &Line, body: Option<&str>) -> bool {
+        line.terms.contains(&self.id)
+            || !line.terms.is_disjoint(&self.terms)
+            || self.is_in(&line.target)
+            || body.is_some_and(|body| self.is_in(body))
+    }
+}
+
+impl Line {
+    /// Takes out whom it is about. Error details hold no values of clients.
+    fn forget(&mut self, id: &str) {
+        self.about = None;
+        self.terms = if self.terms.contains(id) { BTreeSet::from([id.to_owned()]) } else { BTreeSet::new() };
+        if let Some(query) = self.target.find('?') {
+            self.target.truncate(query);
+        }
+    }
+}
+
+impl Directory {
+    /// Takes a person who was erased out of the story. What a crash leaves there goes with the age of the story.
     pub(in crate::directory) async fn forget_in_story(
         &self,
         account: &AccountId,
-        person: &UserRecord,
+        erased: &UserRecord,
     ) -> Result<(), Error> {
         let space = Space::Account(account.clone());
-        let terms = terms_of(person);
-        let mut page = Page::first(CHUNKS_AT_ONCE);
+        let known = Known::of(erased);
+        let mut page = Page::first(AT_ONCE);
         loop {
             let entries = self.store.range(&space, &Index::new(keys::STORY), &Bounds::All, &page).await?;
-            let wanted: Vec<DocumentKey> = entries.iter().map(|entry| keys::story(&entry.id)).collect();
-            let documents = if wanted.is_empty() { Vec::new() } else { self.store.get(&space, &wanted).await? };
-            for (entry, document) in entries.iter().zip(documents) {
-                let lines = read_lines(document.as_ref())?;
-                if lines.iter().any(|line| is_about(line, &terms)) {
-                    self.forget_in_chunk(&space, &entry.id, lines, &terms).await?;
+            let Some(last) = entries.last().cloned() else { return Ok(()) };
+            let wanted: Vec<DocumentKey> =
+                entries.iter().flat_map(|entry| [keys::story(&entry.id), keys::story_bodies(&entry.id)]).collect();
+            let documents = self.store.get(&space, &wanted).await?;
+            for (entry, chunk) in entries.iter().zip(documents.chunks(2)) {
+                if let Some(batch) = self.forgetting(&known, &entry.id, chunk)? {
+                    // Trimmed meanwhile, it is gone in any case.
+                    self.committed(&space, &batch).await?;
                 }
             }
-            match entries.into_iter().last() {
-                Some(last) if wanted.len() == page.limit => page.after = Some(last),
-                _ => return Ok(()),
-            }
+            page.after = Some(last);
         }
     }
 
-    async fn forget_in_chunk(
-        &self,
-        space: &Space,
-        chunk: &str,
-        mut lines: Vec<Line>,
-        terms: &BTreeSet<String>,
-    ) -> Result<(), Error> {
-        let bodies = self.store.get(space, &[keys::story_bodies(chunk)]).await?.pop().flatten();
-        let mut bodies = read_bodies(bodies.as_ref())?;
-        for (number, line) in lines.iter_mut().enumerate().filter(|(_, line)| is_about(line, terms)) {
-            erase(line);
-            if let Some(body) = bodies.get_mut(number) {
+    /// The batch that rewrites a chunk; `None` when it is about others only.
+    fn forgetting(&self, known: &Known, id: &str, chunk: &[Option<Document>]) -> Result<Option<Batch>, Error> {
+        let mut lines = read_lines(chunk.first().and_then(Option::as_ref))?;
+        let mut bodies = read_bodies(chunk.get(1).and_then(Option::as_ref))?;
+        bodies.resize(lines.len(), None);
+        let mut changed = false;
+        for (line, body) in lines.iter_mut().zip(&mut bodies) {
+            if known.is_about(line, body.as_deref()) {
+                line.forget(&known.id);
                 *body = None;
+                changed = true;
             }
         }
         let now = self.store.now();
         let mut batch = Batch::new(entropy::commit_id(now));
-        // Nobody else writes a chunk; one that was trimmed meanwhile is not to come back.
-        batch.checks.push(Check::Exists { key: keys::story(chunk) });
-        batch.writes.push(put(keys::story(chunk), now, json(&lines)));
-        batch.writes.push(put(keys::story_bodies(chunk), now, json(&bodies)));
-        self.committed(space, &batch).await.map(|_| ())
-    }
-}
-
-fn terms_of(person: &UserRecord) -> BTreeSet<String> {
-    let user = &person.user;
-    let address = user.sign_in_address.as_ref().map(|address| address.as_str().to_owned());
-    let names =
-        [Some(user.id.to_string()), Some(user.user_name.as_str().to_owned()), user.external_id.clone(), address];
-    names.into_iter().flatten().map(|name| fold(&name)).filter(|name| !name.is_empty()).collect()
-}
-
-fn is_about(line: &Line, terms: &BTreeSet<String>) -> bool {
-    // A lookup carries the name in its filter alone, in quotes.
-    let target = fold(&line.target);
-    !line.terms.is_disjoint(terms) || terms.iter().any(|term| target.contains(&format!("\"{term}\"")))
-}
-
-fn erase(line: &mut Line) {
-    line.about = None;
-    line.terms.clear();
-    if let Some((path, _)) = line.target.split_once('?') {
-        line.target = format!("{path}?{ERASED}");
-    }
-    if let Some(refused) = &mut line.refused {
-        ERASED.clone_into(&mut refused.detail);
-    }
-}
-
-pub(super) fn read_bodies(document: Option<&Document>) -> Result<Vec<Option<String>>, Error> {
-    match document {
-        Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error)),
-        None => Ok(Vec::new()),
+        batch.checks.push(Check::Exists { key: keys::story(id) });
+        batch.writes.push(put(keys::story(id), now, json(&lines)));
+        batch.writes.push(put(keys::story_bodies(id), now, json(&bodies)));
+        Ok(changed.then_some(batch))
     }
 }

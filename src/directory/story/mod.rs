@@ -335,7 +335,7 @@ impl Directory {
         let found = self.store.get(&Space::Account(account.clone()), &wanted).await?;
         let [lines, bodies] = found.as_slice() else { return Err(unknown()) };
         let line = read_lines(lines.as_ref())?.into_iter().nth(id.line).ok_or_else(unknown)?;
-        let bodies = forget::read_bodies(bodies.as_ref())?;
+        let bodies = read_bodies(bodies.as_ref())?;
         Ok((line, bodies.into_iter().nth(id.line).flatten()))
     }
 
@@ -403,6 +403,13 @@ fn chunks(heard: &[Heard], tokens: &BTreeMap<TokenId, Token>) -> Vec<Chunk> {
 fn refusals<'a>(chunk: &'a str, lines: &'a [Line]) -> impl Iterator<Item = Entry> + 'a {
     let refused = lines.iter().enumerate().filter(|(_, line)| line.is_refused());
     refused.map(move |(number, line)| Entry { key: line.client.clone(), id: format!("{chunk}.{number}") })
+}
+
+fn read_bodies(document: Option<&Document>) -> Result<Vec<Option<String>>, Error> {
+    match document {
+        Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error)),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn read_lines(document: Option<&Document>) -> Result<Vec<Line>, Error> {
