@@ -54,6 +54,7 @@ pub mod query;
 mod quota;
 pub mod reconcile;
 pub mod record;
+mod renames;
 pub mod request;
 pub mod resources;
 mod retry;

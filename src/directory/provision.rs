@@ -373,7 +373,8 @@ impl Directory {
     /// [`Error::Internal`] for a token whose profile this version does not have.
     pub fn profile_of(&self, context: &Context) -> Result<Profile, Error> {
         let name = context.token.as_ref().map_or("lenient", |token| token.profile.as_str());
-        Profile::named(name).ok_or_else(|| Error::damaged("token", format!("no profile {name}")))
+        let profile = Profile::named(name).ok_or_else(|| Error::damaged("token", format!("no profile {name}")))?;
+        Ok(profile.with_filters(self.settings.queries.filter))
     }
 }
 
