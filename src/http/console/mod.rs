@@ -5,11 +5,13 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod audit;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod outbox;
 mod proof;
 mod provisioning;
 mod sign_in;
@@ -55,6 +57,9 @@ pub fn router() -> Router<Service> {
             get(dialogs::ask_remove_project).post(dialogs::remove_project),
         )
         .merge(provisioning::router())
+        .route("/admin/{account}/outbox", get(outbox::show))
+        .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
+        .route("/admin/{account}/audit", get(audit::show))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))
