@@ -1,4 +1,4 @@
-//! The jobs that run by the clock and not by a timer: today the retention of audit events and of the story.
+//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, and the digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub struct Ticker {
     pub directory: Arc<Directory>,
     pub metrics: Arc<Metrics>,
     pub retention: Schedule,
+    pub digest: Schedule,
     /// How long audit events are kept.
     pub audit_keep: Duration,
 }
@@ -45,13 +46,19 @@ impl Ticker {
         }
         let mut ran = 0;
         for account in self.directory.accounts().await? {
-            let latest = |now, since| self.retention.latest_at_or_before(now, since);
-            let tick = self.directory.claim_tick(&account, JobName::Retention.as_str(), latest).await?;
-            if tick.is_some() {
-                let done = self.retain(&account).await;
-                self.metrics.job_run(JobName::Retention.as_str(), done.is_ok());
+            for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest)] {
+                let latest = |now, since| schedule.latest_at_or_before(now, since);
+                if self.directory.claim_tick(&account, job.as_str(), latest).await?.is_none() {
+                    continue;
+                }
+                let done = if job == JobName::Digest {
+                    self.directory.digest(&account).await.map(|_| ())
+                } else {
+                    self.retain(&account).await
+                };
+                self.metrics.job_run(job.as_str(), done.is_ok());
                 if let Err(error) = done {
-                    tracing::warn!(%error, %account, "retention failed; its next tick tries again");
+                    tracing::warn!(%error, %account, %job, "a job failed; its next tick tries again");
                 }
                 ran += 1;
             }
