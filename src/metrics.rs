@@ -142,6 +142,12 @@ struct JobLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    invariant: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: LimitKind,
 }
@@ -170,6 +176,8 @@ pub struct Metrics {
     transitions: Family<EventLabels, Counter>,
     timers_claimed: Counter,
     jobs: Family<JobLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
+    reconcile_stopped: Counter,
     limits_hit: Family<LimitLabels, Counter>,
     ready: Gauge,
     clock_offset: Gauge<f64, AtomicU64>,
@@ -197,6 +205,8 @@ impl Metrics {
         let transitions = Family::default();
         let timers_claimed = Counter::default();
         let jobs = Family::default();
+        let findings = Family::default();
+        let reconcile_stopped = Counter::default();
         let limits_hit = Family::default();
         let ready = Gauge::default();
         let clock_offset = Gauge::default();
@@ -228,6 +238,16 @@ impl Metrics {
         registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
+        registry.register(
+            "reconcile_findings",
+            "Broken invariants that reconciliation found, by invariant and what became of them",
+            Family::clone(&findings),
+        );
+        registry.register(
+            "reconcile_stopped",
+            "Runs of reconciliation that stopped because too much was to repair",
+            reconcile_stopped.clone(),
+        );
         registry.register("limits_hit", "Requests refused with 429, by limit", Family::clone(&limits_hit));
         registry.register("ready", "1 while /readyz answers 200", ready.clone());
         registry.register_with_unit(
@@ -259,6 +279,8 @@ impl Metrics {
             transitions,
             timers_claimed,
             jobs,
+            findings,
+            reconcile_stopped,
             limits_hit,
             ready,
             clock_offset,
@@ -319,6 +341,15 @@ impl Metrics {
     pub fn job_run(&self, job: &'static str, succeeded: bool) {
         let outcome = if succeeded { "ok" } else { "failed" };
         self.jobs.get_or_create(&JobLabels { job, outcome }).inc();
+    }
+
+    /// `invariant` is its number, such as `V5`; `outcome` is `repaired` or `alert`.
+    pub fn reconciled(&self, invariant: &'static str, outcome: &'static str, count: u64) {
+        self.findings.get_or_create(&FindingLabels { invariant, outcome }).inc_by(count);
+    }
+
+    pub fn reconcile_stopped(&self) {
+        self.reconcile_stopped.inc();
     }
 
     pub fn limit_hit(&self, limit: LimitKind) {

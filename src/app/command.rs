@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
 use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
+use super::reconcile;
 use super::socket::{Held, ask_daemon};
 use super::story;
 use crate::cli::{
@@ -127,6 +128,7 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
         Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
         Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
         Command::Export { .. } => export_all(tools).await,
@@ -397,7 +399,7 @@ async fn retry_mails(tools: &Tools<'_>, account: &AccountId, letters: &[OutboxId
     };
     let (mut tried, mut refused) = (0, Vec::new());
     for id in letters {
-        match tools.directory.retry_letter(&request, id).await {
+        match tools.directory.revive_letter(&request, id).await {
             Ok(()) => tried += 1,
             Err(error @ (Error::Refused(_) | Error::NotFound(_))) => refused.push(format!("{id}: {error}")),
             Err(error) => return Err(error.into()),
@@ -462,7 +464,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: {told} accounts had something to tell; their mails are in the outbox.")))
         }
-        JobName::Reconcile => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+        JobName::Reconcile => reconcile::check_all(tools).await,
     }
 }
 

@@ -9,6 +9,7 @@ mod daemon;
 mod install;
 mod keyfile;
 mod open;
+mod reconcile;
 mod router;
 mod schemas;
 mod socket;
@@ -34,6 +35,7 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         metrics: Arc::clone(metrics),
         retention: settings.jobs.schedule(JobName::Retention).clone(),
         digest: settings.jobs.schedule(JobName::Digest).clone(),
+        reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
     }
 }

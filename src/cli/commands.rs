@@ -45,6 +45,18 @@ pub enum Command {
     /// Scheduled jobs
     #[command(subcommand, after_help = "Example:\n  usherd jobs run reconcile")]
     Jobs(JobsCommand),
+    /// Check that everything in an account agrees, and repair what does not
+    ///
+    /// Prints a line for each finding: the invariant, what became of it, whom it is about, and what is wrong. A repair
+    /// takes access away or puts the bookkeeping right; it never gives access. It stops after 500 repairs.
+    #[command(after_help = "Example:\n  usherd reconcile --account acme --dry-run")]
+    Reconcile {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Mark the store as this installation's
     ///
     /// Writes the installation id (store.installation, or a new one) into a store that has none, and prints it. A

@@ -55,6 +55,19 @@ impl AuditEvent {
     }
 }
 
+impl Door {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Door::Scim => "scim",
+            Door::Api => "api",
+            Door::Console => "console",
+            Door::Cli => "cli",
+            Door::Invitee => "invitee",
+            Door::System => "system",
+        }
+    }
+}
+
 impl Actor {
     pub fn new(channel: Door, name: impl Into<String>) -> Self {
         Actor { channel, name: name.into(), request_id: None }

@@ -78,6 +78,11 @@ impl Change {
         self.attributes.extend(names);
     }
 
+    /// Queues the invitation once more, with the link it has (V17).
+    pub fn mail_again(&mut self) {
+        self.mails.push(Mail::Invitation);
+    }
+
     /// Whether the user ceases to exist for everybody outside.
     pub fn departs(&self) -> bool {
         self.before.exists() && !self.after.exists()
@@ -155,6 +160,12 @@ impl Directory {
         let mint = Minted { generation: entropy::generation(), kid: self.keys.current().clone(), at: context.now };
         let address = record.user.sign_in_address.clone().or_else(|| record.address_of_profile());
         context.account.policy(&self.settings, &record.user, address.as_ref(), facts, mint)
+    }
+
+    /// When the timer of a user as stored is to ring (V5).
+    pub(super) fn timer_wanted(&self, context: &Context, record: &UserRecord) -> Option<Timestamp> {
+        let policy = self.policy(context, record, super::account::Facts::default());
+        self.timer_of(&record.user, &policy)
     }
 
     /// When the user's timer is to ring, on the ticks of the schedule that acts on it.
@@ -363,7 +374,7 @@ pub(super) fn move_letter(batch: &mut Batch, id: OutboxId, from: &str, to: &str)
 }
 
 /// Ids are ordered by the time they were made, so the queue is too.
-fn queue_entry(id: OutboxId) -> crate::store::Entry {
+pub(super) fn queue_entry(id: OutboxId) -> crate::store::Entry {
     crate::store::Entry { key: String::new(), id: id.to_string() }
 }
 

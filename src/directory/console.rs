@@ -8,6 +8,7 @@ use super::audit::AuditEvent;
 use super::error::Error;
 use super::kind::Kind;
 use super::outbox::Letter;
+use super::provision::IfMatch;
 use super::record::UserRecord;
 use super::request::{Context, Request, SignedIn};
 use super::resources::Resource;
@@ -260,8 +261,14 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is not known here; G1 as [`Refusal::LastAccountAdmin`], G6 as
-    /// [`Refusal::AboveOwnRole`]; [`Error::MissingScope`] without `users` and `roles:write`, as over SCIM.
-    pub async fn assign(&self, request: &Request, id: &str, wishes: &Wishes) -> Result<UserRecord, Error> {
+    /// [`Refusal::AboveOwnRole`]; G7 as [`Error::PreconditionFailed`]; [`Error::MissingScope`] without `users` and `roles:write`, as over SCIM.
+    pub async fn assign(
+        &self,
+        request: &Request,
+        id: &str,
+        if_match: &IfMatch,
+        wishes: &Wishes,
+    ) -> Result<UserRecord, Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
@@ -270,6 +277,7 @@ impl Directory {
             context.require(Scope::RolesWrite)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
+            if_match.check(before.revision)?;
             let assigned = self.resolve_wishes(&context, wishes, &before).await?;
             if let Some(role) = &assigned.changes.account_role {
                 self.may_change_role(&context, &before.user.account_role, role)?;

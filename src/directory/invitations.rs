@@ -103,9 +103,13 @@ impl Directory {
             return Err(Refusal::Yourself.into());
         }
         let event = |context: &Context| action.event(&context.actor.name);
+        let before = if *action == Action::Erase { self.stored_user(&request.account, id).await? } else { None };
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
         if *action == Action::Erase {
             self.burn_letters(&request.account, record.user.id).await?;
+            if let Some(before) = &before {
+                self.forget_in_story(&request.account, before).await?;
+            }
         }
         Ok(record)
     }

@@ -140,7 +140,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::NotFound`]; for an invitation the refusals of a resend (lifecycle: "resend invitation").
-    pub async fn retry_letter(&self, request: &Request, id: OutboxId) -> Result<(), Error> {
+    pub async fn revive_letter(&self, request: &Request, id: OutboxId) -> Result<(), Error> {
         let invited = retrying!(self, {
             let (context, documents) = self.open(request, &[keys::outbox(id)]).await?;
             context.require(Scope::Invitations)?;
@@ -184,6 +184,6 @@ impl Directory {
     }
 }
 
-fn read_letter(body: &[u8]) -> Result<Letter, Error> {
+pub(super) fn read_letter(body: &[u8]) -> Result<Letter, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("outbox entry", error))
 }

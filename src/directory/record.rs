@@ -37,6 +37,8 @@ pub struct UserRecord {
     pub memberships: u64,
     /// Where the document stands, as of its last write.
     pub keys: Keys,
+    /// The index version that `keys` follows.
+    pub index_version: u32,
 }
 
 /// The unique keys and index entries of a document.
@@ -70,6 +72,7 @@ impl UserRecord {
             modified: now,
             memberships: 0,
             keys: Keys::default(),
+            index_version: keys::INDEX_VERSION,
         }
     }
 
@@ -94,6 +97,7 @@ impl UserRecord {
             modified: document.modified,
             memberships: document.memberships,
             keys: state.keys,
+            index_version: state.v,
         })
     }
 

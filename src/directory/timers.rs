@@ -272,7 +272,7 @@ fn event_of(due: Due) -> (&'static str, Event) {
 }
 
 /// Whether a letter still means something to its user: an invitation whose generation is gone is not sent.
-fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
+pub(super) fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
     if letter.dead.is_some() {
         return false;
     }

@@ -62,7 +62,12 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    fn with_id(self, id: TokenId, now: Timestamp) -> Token {
+    /// The successor of a token: the same client with the same rights.
+    pub(super) fn after(old: Token, expires: Option<Duration>) -> Self {
+        NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires }
+    }
+
+    pub(super) fn with_id(self, id: TokenId, now: Timestamp) -> Token {
         Token {
             id,
             client: self.client,
@@ -77,6 +82,11 @@ impl NewToken {
 }
 
 impl Token {
+    /// Lets it live until `at` at the most.
+    pub(super) fn end_by(&mut self, at: Timestamp) {
+        self.expires_at = Some(self.expires_at.map_or(at, |before| before.min(at)));
+    }
+
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
@@ -143,9 +153,9 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`] when there is no such account.
     pub async fn create_token(&self, account: &AccountId, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
-        let secret = ProvisioningToken::from_random(entropy::secret());
-        let token = self.store_token(account, new, &secret).await?;
-        Ok((token, secret))
+        self.account(account).await?;
+        let now = self.store.now();
+        self.store_token(account, new.with_id(entropy::token_id(now), now), Batch::new(entropy::commit_id(now))).await
     }
 
     /// Makes a token of a secret that the operator chose. The same secret again changes nothing, also when several
@@ -174,27 +184,29 @@ impl Directory {
         if owner != *account {
             return Err(Error::Invalid("the configured token belongs to another account".to_owned()));
         }
-        self.committed(&Space::Account(account.clone()), &record(&new.with_id(id, now), now)).await.map(|_| ())
+        let mut batch = Batch::new(entropy::commit_id(now));
+        record(&new.with_id(id, now), &mut batch);
+        self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
     }
 
-    async fn store_token(
+    /// Puts a token, along with what else `batch` is to do, and lets its new secret lead to it.
+    pub(super) async fn store_token(
         &self,
         account: &AccountId,
-        new: NewToken,
-        secret: &ProvisioningToken,
-    ) -> Result<Token, Error> {
-        self.account(account).await?;
-        let now = self.store.now();
-        let token = new.with_id(entropy::token_id(now), now);
-        self.store.commit(&Space::Account(account.clone()), &record(&token, now)).await?;
+        token: Token,
+        mut batch: Batch,
+    ) -> Result<(Token, ProvisioningToken), Error> {
+        let secret = ProvisioningToken::from_random(entropy::secret());
+        record(&token, &mut batch);
+        self.store.commit(&Space::Account(account.clone()), &batch).await?;
 
         // Last, and in the slot of the installation: until it is there, nobody can use the token.
-        if self.committed(&Space::Installation, &pointer(account, token.id, secret, now)).await? {
-            return Ok(token);
+        if self.committed(&Space::Installation, &pointer(account, token.id, &secret, token.created)).await? {
+            return Ok((token, secret));
         }
         // A repeated commit finds its own entry, since this batch puts no document.
         match self.identify(secret.expose()).await? {
-            (owner, id) if owner == *account && id == token.id => Ok(token),
+            (owner, id) if owner == *account && id == token.id => Ok((token, secret)),
             _ => Err(Error::Invalid("this token exists already".to_owned())),
         }
     }
@@ -253,14 +265,9 @@ impl Directory {
         expires: Option<Duration>,
     ) -> Result<(Token, ProvisioningToken), Error> {
         let old = self.list_tokens(account).await?.into_iter().find(|token| token.id == id);
-        let old = old.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
-        let new = NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires };
-        let made = self.create_token(account, new).await?;
-        self.change_token(account, id, |token, now| {
-            let ends = now + overlap;
-            token.expires_at = Some(token.expires_at.map_or(ends, |at| at.min(ends)));
-        })
-        .await?;
+        let old = old.ok_or_else(|| unknown(id))?;
+        let made = self.create_token(account, NewToken::after(old, expires)).await?;
+        self.change_token(account, id, |token, now| token.end_by(now + overlap)).await?;
         Ok(made)
     }
 
@@ -302,7 +309,7 @@ impl Directory {
         retrying!(self, {
             let now = self.store.now();
             let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
-            let document = document.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
+            let document = document.ok_or_else(|| unknown(id))?;
             let mut token = read_token(&document.body)?;
             change(&mut token, now);
             let mut batch = Batch::new(entropy::commit_id(now));
@@ -318,14 +325,16 @@ const MAX_TOKENS: usize = 1_000;
 /// So long before its end a token is said to expire.
 const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
+pub(super) fn unknown(id: TokenId) -> Error {
+    Error::NotFound(format!("there is no token {id}"))
+}
+
 /// The token in its account, unless it is there.
-fn record(token: &Token, now: Timestamp) -> Batch {
-    let mut batch = Batch::new(entropy::commit_id(now));
+fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
-    plan_token(token, 1, &mut batch);
+    plan_token(token, 1, batch);
     let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
     batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
-    batch
 }
 
 /// From the hash to the token, unless the hash leads somewhere.
@@ -350,7 +359,7 @@ pub(super) fn read_token(body: &[u8]) -> Result<Token, Error> {
 }
 
 /// The token as it becomes, and its timer.
-fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
+pub(super) fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
     let (key, created) = (keys::token(token.id), token.created);
     batch.writes.push(Write::Put {
         key: key.clone(),

@@ -1,4 +1,5 @@
-//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, and the digest.
+//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, reconciliation, and
+//! the digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::{JobName, Schedule};
+use crate::directory::reconcile::{Mode, Report};
+use crate::directory::ticks::LEASE;
 use crate::directory::{Directory, Error};
 use crate::domain::ids::AccountId;
 use crate::metrics::Metrics;
@@ -19,6 +22,7 @@ pub struct Ticker {
     pub metrics: Arc<Metrics>,
     pub retention: Schedule,
     pub digest: Schedule,
+    pub reconcile: Schedule,
     /// How long audit events are kept.
     pub audit_keep: Duration,
 }
@@ -46,24 +50,49 @@ impl Ticker {
         }
         let mut ran = 0;
         for account in self.directory.accounts().await? {
-            for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest)] {
+            let jobs = [
+                (JobName::Retention, &self.retention),
+                (JobName::Reconcile, &self.reconcile),
+                (JobName::Digest, &self.digest),
+            ];
+            for (job, schedule) in jobs {
                 let latest = |now, since| schedule.latest_at_or_before(now, since);
-                if self.directory.claim_tick(&account, job.as_str(), latest).await?.is_none() {
-                    continue;
+                if self.directory.claim_tick(&account, job.as_str(), latest).await?.is_some() {
+                    self.run(&account, job).await?;
+                    ran += 1;
                 }
-                let done = if job == JobName::Digest {
-                    self.directory.digest(&account).await.map(|_| ())
-                } else {
-                    self.retain(&account).await
-                };
-                self.metrics.job_run(job.as_str(), done.is_ok());
-                if let Err(error) = done {
-                    tracing::warn!(%error, %account, %job, "a job failed; its next tick tries again");
-                }
-                ran += 1;
             }
         }
         Ok(ran)
+    }
+
+    /// Runs a claimed tick to its end, and says meanwhile that it is alive.
+    async fn run(&self, account: &AccountId, job: JobName) -> Result<(), Error> {
+        let work = async {
+            match job {
+                JobName::Reconcile => self.reconcile(account).await.map(|report| report.summary()),
+                JobName::Digest => {
+                    let said = |told| if told { "mailed to the admins" } else { "nothing to say" };
+                    self.directory.digest(account).await.map(|told| said(told).to_owned())
+                }
+                JobName::Retention | JobName::Expire | JobName::Renew | JobName::Remind => {
+                    self.retain(account).await.map(|()| "done".to_owned())
+                }
+            }
+        };
+        tokio::pin!(work);
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                () = tokio::time::sleep(LEASE / 3) => self.directory.keep_tick(account, job.as_str()).await?,
+            }
+        };
+        self.metrics.job_run(job.as_str(), done.is_ok());
+        let result = done.unwrap_or_else(|error| {
+            tracing::warn!(%error, %account, %job, "a scheduled job failed; its next tick tries again");
+            format!("failed: {error}")
+        });
+        self.directory.finish_tick(account, job.as_str(), &result).await
     }
 
     /// Runs the retention of an account, whatever the clock says.
@@ -74,5 +103,24 @@ impl Ticker {
         let before = self.directory.store().now() - self.audit_keep;
         self.directory.trim_audit(account, before).await?;
         self.directory.trim_story(account).await
+    }
+
+    /// Checks and repairs an account, whatever the clock says.
+    ///
+    /// # Errors
+    /// Of the store; what was repaired until then is repaired.
+    pub async fn reconcile(&self, account: &AccountId) -> Result<Report, Error> {
+        let report = self.directory.reconcile(account, Mode::Repair).await?;
+        for ((invariant, outcome), count) in &report.counts {
+            let count = u64::try_from(*count).unwrap_or(u64::MAX);
+            self.metrics.reconciled(invariant.as_str(), outcome.as_str(), count);
+        }
+        if report.stopped {
+            self.metrics.reconcile_stopped();
+            tracing::error!(%account, "reconciliation stopped: {}", report.summary());
+        } else {
+            tracing::info!(%account, "reconciliation: {}", report.summary());
+        }
+        Ok(report)
     }
 }

@@ -204,6 +204,18 @@ impl Profile {
         self.name
     }
 
+    /// Whom it is for, for the help of a command and for a form.
+    pub fn meaning(&self) -> &'static str {
+        match self.name {
+            "okta" => "For Okta",
+            "entra" => "For Microsoft Entra ID",
+            "interop" => "The draft interoperability profile",
+            "rfc-strict" => "The letter of RFC 7643 and RFC 7644, for a client under development",
+            // `lenient`; a profile is one of `ALL`.
+            _ => "Takes what real clients send; for all others",
+        }
+    }
+
     pub const fn tolerates(&self, tolerance: Tolerance) -> bool {
         self.tolerances & tolerance.bit() != 0
     }

@@ -81,7 +81,7 @@ impl Store {
 
     /// The documents of these keys, in one trip.
     pub async fn get(&self, space: &Space, keys: &[DocumentKey]) -> Result<Vec<Option<Document>>, StoreError> {
-        let reads = Reads { documents: keys.to_vec(), unique: Vec::new() };
+        let reads = Reads { documents: keys.to_vec(), ..Reads::default() };
         Ok(self.read(space, &reads).await?.documents)
     }
 
@@ -93,10 +93,10 @@ impl Store {
         keys: &[&str],
     ) -> Result<Vec<Option<String>>, StoreError> {
         let unique = keys.iter().map(|key| (unique, (*key).to_owned())).collect();
-        Ok(self.read(space, &Reads { documents: Vec::new(), unique }).await?.unique)
+        Ok(self.read(space, &Reads { unique, ..Reads::default() }).await?.unique)
     }
 
-    /// Documents and unique keys, in one trip.
+    /// Documents, unique keys, index entries and timers, in one trip.
     pub async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
         on!(self, store => store.read(space, reads).await)
     }

@@ -22,6 +22,7 @@ mod hooks;
 mod invitee;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod secrets;
 mod story;
 mod transfer;

@@ -215,13 +215,13 @@ async fn what_the_relay_never_takes_is_given_up_after_seven_attempts() {
     let operator = usherd::directory::accounts::by_operator(&house.account);
     let dead = house.directory().dead_letters(&operator, 10).await.unwrap();
     assert_eq!(dead.iter().map(|letter| (letter.to.as_str(), letter.attempts)).collect::<Vec<_>>(), [(address, 7)]);
-    house.directory().retry_letter(&operator, dead[0].id).await.unwrap();
+    house.directory().revive_letter(&operator, dead[0].id).await.unwrap();
     house.look().await;
     let copies = messages(&server, address);
     assert_eq!(copies.len(), 8);
     assert_ne!(copies[7].1, copies[0].1);
     assert_eq!(house.directory().dead_letters(&operator, 10).await.unwrap(), []);
-    assert!(house.directory().retry_letter(&operator, dead[0].id).await.is_err(), "there is nothing left to try");
+    assert!(house.directory().revive_letter(&operator, dead[0].id).await.is_err(), "there is nothing left to try");
 }
 
 #[rstest]
@@ -427,8 +427,8 @@ async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_o
     let held = told("New invitations wait for your decision");
     assert_eq!(held.len(), 1);
     println!("{}", held[0]);
-    // The token ends in two weeks.
-    house.after(DAY * 6).await;
+    // Half of the token's twenty days is over.
+    house.after(DAY * 10).await;
     let expiring = told("A provisioning token expires soon");
     assert_eq!(expiring.len(), 1);
     println!("{}", expiring[0]);

@@ -24,6 +24,7 @@ mod moves;
 mod policy;
 mod provider;
 mod refusal;
+mod repair;
 mod timer;
 
 pub use invitee::{LinkView, view_link};
@@ -36,7 +37,7 @@ use super::ids::ResourceId;
 use super::names::{EmailAddress, UserName};
 use super::time::Timestamp;
 use super::token::{Channel, Generation};
-use super::user::{LicenseAssignment, ProjectAssignment, Side, User};
+use super::user::{Hold, LicenseAssignment, ProjectAssignment, Side, User};
 use moves::Step;
 
 /// Something that happened to a user. The names follow the rows of the lifecycle page.
@@ -135,6 +136,13 @@ pub enum Event {
     /// An organization, project or license was deleted.
     ResourceDeleted {
         id: ResourceId,
+    },
+
+    /// V3, V18: the link of a live invitation cannot be made any more, since its key or generation is gone.
+    LinkLost,
+    /// V7: holds were found on a user who is not Inactive.
+    HoldsFound {
+        holds: Vec<Hold>,
     },
 }
 
@@ -266,5 +274,8 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::MailAccepted { generation } => timer::mail_accepted(step, *generation),
         Event::MailBounced { generation } => timer::mail_bounced(step, *generation),
         Event::MailGivenUp { generation } => timer::mail_given_up(step, *generation),
+
+        Event::LinkLost => repair::link_lost(step),
+        Event::HoldsFound { holds } => repair::holds_found(step, holds),
     }
 }

@@ -11,6 +11,7 @@ use crate::directory::Error;
 use crate::directory::assignments::Wishes;
 use crate::directory::invitations::Action;
 use crate::directory::kind::Kind;
+use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
@@ -71,7 +72,7 @@ impl Person {
     }
 
     async fn assign(&self, wishes: Wishes) -> Result<UserRecord, Error> {
-        self.desk.service.directory.assign(&self.desk.request, &self.id(), &wishes).await
+        self.desk.service.directory.assign(&self.desk.request, &self.id(), &IfMatch::Any, &wishes).await
     }
 
     /// Sends the browser on when it worked, and shows the dialog again with the reason when it did not.

@@ -14,7 +14,7 @@ use super::tables::{
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::model::{Bounds, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
-use crate::store::span::{Span, entry};
+use crate::store::span::{Span, entry, member};
 use crate::store::walk::{self, Item};
 
 /// What a range over a table yields.
@@ -32,9 +32,19 @@ impl EmbeddedStore {
                 let value = view.unique.get(&unique_key(&space, unique, key)[..])?;
                 Ok(value.map(|id| id.value().to_owned()))
             };
+            let stands = |(index, entry): &(Index, Entry)| {
+                let key = [index_key(&space, index), member(entry)].concat();
+                Ok(view.indexes.get(&key[..])?.is_some())
+            };
+            let timer_of = |owner: &Owner| match view.timers.get(&timer_key(&space, owner)[..])? {
+                Some(_) => timer(&view.timers, &space, owner).map(Some),
+                None => Ok(None),
+            };
             Ok(Found {
                 documents: reads.documents.iter().map(document).collect::<Result<_, Fault>>()?,
                 unique: reads.unique.iter().map(holder).collect::<Result<_, Fault>>()?,
+                entries: reads.entries.iter().map(stands).collect::<Result<_, Fault>>()?,
+                timers: reads.timers.iter().map(timer_of).collect::<Result<_, Fault>>()?,
             })
         })
         .await
@@ -119,14 +129,8 @@ impl EmbeddedStore {
     }
 
     pub(in crate::store) async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
-        let (space, owner) = (space.clone(), owner.clone());
-        self.view(move |view| {
-            if view.timers.get(&timer_key(&space, &owner)[..])?.is_none() {
-                return Ok(None);
-            }
-            timer(&view.timers, &space, &owner).map(Some)
-        })
-        .await
+        let reads = Reads { timers: vec![owner.clone()], ..Reads::default() };
+        Ok(self.read(space, &reads).await?.timers.pop().flatten())
     }
 
     pub(in crate::store) async fn timers(
