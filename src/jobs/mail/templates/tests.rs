@@ -147,7 +147,7 @@ fn an_account_whose_name_shows_nothing_is_your_workspace() {
 
 #[test]
 fn an_alert_lists_what_fits_and_counts_the_rest() {
-    let line = |n| AlertLine::Told { what: "client", count: 1, who: vec![format!("person {n}\r\n")] };
+    let line = |n| AlertLine::Told { what: "people", count: 1, who: vec![format!("person {n}\r\n")] };
     let lines = (1..=53).map(line).collect();
     let mail = Mail::AdminAlert { alert: Alert::Brake, lines, link: None };
     let rendered = built_in().render(&mail, &context("Acme")).expect("renders");
