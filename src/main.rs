@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use usherd::app::{self, Daemon, Ended, Listeners, Shutdown};
 use usherd::cli::{self, Action, Cli, Command};
 use usherd::config::{Configuration, Settings};
@@ -68,7 +69,16 @@ async fn act(settings: Settings, action: Action) -> anyhow::Result<u8> {
         }
         Action::Command(command) => {
             confirm(&command)?;
-            let output = app::execute(&settings, &command).await?;
+            let (pieces, mut printed) = mpsc::channel::<String>(4);
+            // When standard output is closed, nobody takes the pieces any more, and the command fails.
+            let print_pieces = async {
+                while let Some(piece) = printed.recv().await {
+                    std::io::stdout().write_all(piece.as_bytes())?;
+                }
+                anyhow::Ok(())
+            };
+            let execute = async { Ok(app::execute(&settings, &command, pieces).await?) };
+            let (output, ()) = tokio::try_join!(execute, print_pieces)?;
             say(&output.words)?;
             print(&output.result)?;
             Ok(cli::EXIT_OK)

@@ -6,18 +6,31 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
+use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
+use super::reconcile;
 use super::socket::{Held, ask_daemon};
-use crate::cli::{AccountCommand, AdminCommand, Command, JobsCommand, MailCommand, TokenCommand, UserCommand};
+use super::story;
+use crate::cli::{
+    AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
+    TokenCommand, UserCommand,
+};
 use crate::config::Settings;
-use crate::directory::accounts::{WrongStore, initialise};
-use crate::directory::tokens::{NewToken, Token};
+use crate::directory::accounts::{AccountChanges, WrongStore, by_operator};
+use crate::directory::brake::BrakeDecision;
+use crate::directory::clients::{BrakeState, ClientSummary};
+use crate::directory::hold::Deciding;
+use crate::directory::record::UserRecord;
+use crate::directory::tokens::{NewToken, Token, TokenSummary};
+use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
-use crate::domain::ids::{AccountId, TokenId};
-use crate::domain::names::EmailAddress;
-use crate::http::limits::Rate;
+use crate::domain::ids::{AccountId, OutboxId, TokenId};
+use crate::domain::names::{ClientName, EmailAddress};
+use crate::domain::time::Timestamp;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -40,6 +53,10 @@ pub enum CommandError {
     Directory(#[from] Error),
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     #[error("{0}")]
     Failed(String),
 }
@@ -49,17 +66,24 @@ pub(super) struct Tools<'a> {
     pub settings: &'a Settings,
     pub directory: &'a Arc<Directory>,
     pub mailer: &'a Arc<Mailer>,
+    /// For what is printed before the command is done.
+    pub pieces: mpsc::Sender<String>,
 }
 
-/// Carries out a command. When a daemon on this machine holds the embedded store, it does it.
+/// Carries out a command. When a daemon on this machine holds the embedded store, it does it. What is to be printed
+/// before the command is done goes to `pieces`.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, CommandError> {
+pub async fn execute(
+    settings: &Settings,
+    command: &Command,
+    pieces: mpsc::Sender<String>,
+) -> Result<Output, CommandError> {
     let store = match Store::open(&settings.store_settings()).await {
         Ok(store) => store,
         Err(held @ OpenError::Held { .. }) => {
-            return match ask_daemon(&settings.store.path, command).await {
+            return match ask_daemon(&settings.store.path, command, &pieces).await {
                 Ok(Held::Done(output)) => Ok(output),
                 Ok(Held::Failed(reason)) => Err(CommandError::Failed(reason)),
                 Ok(Held::Silent) => Err(CommandError::Start(held.into())),
@@ -68,8 +92,13 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         }
         Err(error) => return Err(CommandError::Start(error.into())),
     };
-    if let Command::Init = command {
-        return init(&store, settings.store.installation.as_deref()).await;
+    // These are for stores that cannot be served yet.
+    let installation = settings.store.installation.as_deref();
+    match command {
+        Command::Init => return init(&store, installation).await,
+        Command::Import { file, clone } => return import(&store, file, *clone, installation).await,
+        Command::CheckUpgrade => return check_upgrade(&store).await,
+        _ => {}
     }
     let public_url = settings.http.public_url_at(settings.http.listen);
     let public_host = public_url.host();
@@ -80,7 +109,7 @@ pub async fn execute(settings: &Settings, command: &Command) -> Result<Output, C
         .await
         .map_err(|_| CommandError::Failed("the store does not answer; see the warning above".to_owned()))??;
     let Opened { directory, mailer, .. } = &opened;
-    run(&Tools { settings, directory, mailer }, command).await
+    run(&Tools { settings, directory, mailer, pieces }, command).await
 }
 
 /// How long a command waits for a store that is not there.
@@ -91,21 +120,25 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
     match command {
         Command::Account(command) => account(tools, command).await,
         Command::Token(command) => token(tools, command).await,
+        Command::Client(command) => client(tools, command).await,
+        Command::Brake(command) => brake(tools, command).await,
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
-        Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
+        Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
+        Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
+        Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
+        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
+        Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
+        Command::Export { .. } => export_all(tools).await,
+        Command::Import { .. } => Err(CommandError::Failed(
+            "the running daemon serves this store: an import goes into an empty one that nobody serves".to_owned(),
+        )),
+        Command::Resume => resume(tools).await,
+        Command::Keys(KeysCommand::Rotate) => rotate_keys(tools),
+        Command::CheckUpgrade => check_upgrade(tools.directory.store()).await,
     }
-}
-
-async fn init(store: &Store, configured: Option<&str>) -> Result<Output, CommandError> {
-    let (id, marked) = initialise(store, configured).await?;
-    let words = match marked {
-        true => "The store is marked as this installation's. Set store.installation to this id on every replica.",
-        false => "The store bears this mark already; nothing was changed.",
-    };
-    Ok(Output { result: id, words: words.to_owned() })
 }
 
 async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, CommandError> {
@@ -136,8 +169,9 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
             }
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
-        AccountCommand::Set { id, name, admit } => {
-            let account = directory.set_account(id, name.as_deref(), *admit).await?;
+        AccountCommand::Set { id, name, admit, hold_above, brake } => {
+            let changes = AccountChanges { name: name.clone(), admit: *admit, hold_above: *hold_above, brake: *brake };
+            let account = directory.set_account(id, &changes).await?;
             Ok(said(format!("Account {id} ({}) is changed.", account.name)))
         }
         AccountCommand::Delete { id, .. } => {
@@ -167,15 +201,17 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
         }
         TokenCommand::List { account } => {
             let now = directory.store().now();
-            let tokens = directory.list_tokens(account).await?;
-            let lines = tokens.iter().map(|token| {
+            let tokens = directory.token_summaries(account).await?;
+            let lines = tokens.iter().map(|TokenSummary { token, last_used }| {
                 let state = match (token.revoked_at, token.expires_at) {
                     (Some(at), _) => format!("revoked {at}"),
                     (None, Some(at)) if at <= now => format!("expired {at}"),
                     (None, Some(at)) => format!("until {at}"),
                     (None, None) => "no end".to_owned(),
                 };
-                format!("{}\t{}\t{}\t{}\t{state}", token.id, token.client, token.profile, token.scopes)
+                let used = last_used.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+                let test = if token.test { "\ttest" } else { "" };
+                format!("{}\t{}\t{}\t{}\t{state}\t{used}{test}", token.id, token.client, token.profile, token.scopes)
             });
             Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
         }
@@ -216,6 +252,77 @@ async fn one_token(directory: &Directory, account: &AccountId, named: &str) -> R
     }
 }
 
+async fn client(tools: &Tools<'_>, command: &ClientCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        ClientCommand::List { account } => {
+            let (context, _) = directory.open(&by_operator(account), &[]).await?;
+            let clients = directory.clients(&context).await?;
+            let lines = clients.iter().map(|client| describe(client, context.now));
+            Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
+        }
+        ClientCommand::Pause { account, name } => {
+            directory.pause_client(&by_operator(account), name).await?;
+            Ok(said(format!("The client {name} is paused: it reads, and writes nothing.")))
+        }
+        ClientCommand::Resume { account, name } => {
+            directory.resume_client(&by_operator(account), name).await?;
+            Ok(said(format!("The client {name} is not paused.")))
+        }
+        ClientCommand::Held { account, name, decision } => {
+            let Deciding { held, goes_on } = directory.decide_held(&by_operator(account), name, *decision).await?;
+            let progress = if goes_on { "is being carried out in the background" } else { "is carried out" };
+            Ok(said(format!("The decision on {held} held invitations of the client {name} {progress}.")))
+        }
+    }
+}
+
+/// A line of `client list`.
+fn describe(client: &ClientSummary, now: Timestamp) -> String {
+    let at = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let living = client.tokens.iter().filter(|summary| summary.token.is_alive(now)).count();
+    let mut line = format!(
+        "{}\ttokens {living}\tusers {}\theld {}\tlast used {}",
+        client.name,
+        client.managed,
+        client.held,
+        at(client.last_used)
+    );
+    if let Some(paused) = &client.paused {
+        write!(line, "\tpaused {}", paused.at).expect("writing to memory");
+    }
+    match &client.brake {
+        Some(BrakeState::Engaged { since, .. }) => write!(line, "\tbraked {since}"),
+        Some(BrakeState::Rejected { since, .. }) => write!(line, "\tbraked {since}, rejected"),
+        Some(BrakeState::Released { until, .. }) if *until > now => write!(line, "\tunbraked until {until}"),
+        Some(BrakeState::Released { .. }) | None => Ok(()),
+    }
+    .expect("writing to memory");
+    line
+}
+
+async fn brake(tools: &Tools<'_>, command: &BrakeCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        BrakeCommand::Resume { account, client: Some(client) } => {
+            directory.decide_brake(&by_operator(account), client, BrakeDecision::Resume).await?;
+            Ok(said(format!("The client {client} goes on; nothing is held up for an hour.")))
+        }
+        BrakeCommand::Resume { account, client: None } => {
+            let resumed = directory.resume_brakes(&by_operator(account)).await?;
+            let names = resumed.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", ");
+            Ok(said(match names.as_str() {
+                "" => format!("No brake is on in account {account}."),
+                names => format!("These clients go on, and nothing is held up for an hour: {names}."),
+            }))
+        }
+        BrakeCommand::Reject { account, client } => {
+            directory.decide_brake(&by_operator(account), client, BrakeDecision::Reject).await?;
+            Ok(said(format!("Nobody loses access through the client {client} until its brake is resumed.")))
+        }
+    }
+}
+
 async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Output, CommandError> {
     let granted = tools.directory.grant_admin(account, user).await?;
     let name = granted.record.user.user_name.as_str();
@@ -227,13 +334,36 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
     })
 }
 
-async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
+async fn show_user(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    name: &str,
+    with_story: bool,
+) -> Result<Output, CommandError> {
     let found = tools.directory.find_user(account, name).await?;
-    let record = found.filter(crate::directory::record::UserRecord::exists);
-    let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
+    let story = if with_story { story::about(tools.directory, account, name).await? } else { Vec::new() };
+    let nobody = || format!("account {account} has no user {name}");
+    let (mut value, words) = match found.filter(UserRecord::exists) {
+        Some(record) => (shown(tools.directory, &record), String::new()),
+        None if !story.is_empty() => (json!({ "user": null }), nobody()),
+        None if with_story => {
+            let detail = "and no identity provider asked for that name within the last 7 days";
+            return Err(CommandError::Failed(format!("{}, {detail}", nobody())));
+        }
+        None => return Err(CommandError::Failed(nobody())),
+    };
+    if with_story {
+        value["story"] = story.into();
+    }
+    let result = serde_json::to_string_pretty(&value).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Output { result, words })
+}
+
+/// A user with what SCIM does not tell.
+pub(super) fn shown(directory: &Directory, record: &UserRecord) -> serde_json::Value {
     let user = &record.user;
-    let shown = json!({
-        "user": record.representation(tools.directory.user_type()),
+    json!({
+        "user": record.representation(directory.user_type()),
         "state": format!("{:?}", user.state()),
         "signInAddress": user.sign_in_address,
         "managedBy": user.provisioned_by,
@@ -244,9 +374,41 @@ async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result
         "revision": record.revision,
         "created": record.created.to_string(),
         "lastModified": record.modified.to_string(),
+    })
+}
+
+/// So many dead letters are listed, or tried again, at once.
+const MAX_DEAD: usize = 1_000;
+
+async fn dead_mails(tools: &Tools<'_>, account: &AccountId) -> Result<Output, CommandError> {
+    let dead = tools.directory.dead_letters(&by_operator(account), MAX_DEAD).await?;
+    let lines = dead.iter().map(|letter| {
+        let given_up = letter.dead.map(|at| at.to_string()).unwrap_or_default();
+        let reply = letter.last_reply.as_deref().unwrap_or_default();
+        format!("{}\t{}\t{}\t{given_up}\t{reply}", letter.id, letter.kind.as_str(), letter.to.masked())
     });
-    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
-    Ok(Output { result, words: String::new() })
+    Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
+}
+
+/// Tries these dead letters again, or all; one that is refused keeps no other from its try.
+async fn retry_mails(tools: &Tools<'_>, account: &AccountId, letters: &[OutboxId]) -> Result<Output, CommandError> {
+    let request = by_operator(account);
+    let letters = match letters {
+        [] => tools.directory.dead_letters(&request, MAX_DEAD).await?.iter().map(|letter| letter.id).collect(),
+        named => named.to_vec(),
+    };
+    let (mut tried, mut refused) = (0, Vec::new());
+    for id in letters {
+        match tools.directory.revive_letter(&request, id).await {
+            Ok(()) => tried += 1,
+            Err(error @ (Error::Refused(_) | Error::NotFound(_))) => refused.push(format!("{id}: {error}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(said(format!("{tried} mails are tried again.")));
+    }
+    Err(CommandError::Failed(format!("{tried} mails are tried again; these are not:\n{}", refused.join("\n"))))
 }
 
 async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
@@ -258,7 +420,8 @@ async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&st
         zone: &tools.settings.jobs.time_zone,
         now,
     };
-    let addressee = Addressee { address: address.as_str(), name: None, id: entropy::outbox_id(now), date: now };
+    let id = entropy::outbox_id(now).to_string();
+    let addressee = Addressee { address: address.as_str(), name: None, id: &id, date: now };
     let failed =
         |failure: mail::SendFailure| CommandError::Failed(format!("the mail was not accepted: {}", failure.text()));
     let message = tools.mailer.compose(&mail::Mail::Test, &context, &addressee).map_err(failed)?;
@@ -278,7 +441,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                 tools.settings.jobs.time_zone.clone(),
                 entropy::jitter,
             )
-            .paced(tools.settings.mail.rate.and_then(Rate::quota));
+            .paced(tools.settings.mail_pace());
             let mut done = 0;
             loop {
                 match worker.run_one().await?.claimed {
@@ -294,10 +457,17 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
-        JobName::Reconcile | JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
+        JobName::Digest => {
+            let mut told = 0;
+            for account in tools.directory.accounts().await? {
+                told += usize::from(tools.directory.digest(&account).await?);
+            }
+            Ok(said(format!("{job}: {told} accounts had something to tell; their mails are in the outbox.")))
+        }
+        JobName::Reconcile => reconcile::check_all(tools).await,
     }
 }
 
-fn said(words: String) -> Output {
+pub(super) fn said(words: String) -> Output {
     Output { result: String::new(), words }
 }

@@ -6,11 +6,14 @@
 mod bootstrap;
 mod command;
 mod daemon;
+mod install;
 mod keyfile;
 mod open;
+mod reconcile;
 mod router;
 mod schemas;
 mod socket;
+mod story;
 
 use std::sync::Arc;
 
@@ -31,6 +34,8 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         directory: Arc::clone(directory),
         metrics: Arc::clone(metrics),
         retention: settings.jobs.schedule(JobName::Retention).clone(),
+        digest: settings.jobs.schedule(JobName::Digest).clone(),
+        reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
     }
 }

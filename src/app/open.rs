@@ -96,7 +96,9 @@ pub(super) async fn open_on(
     let keys = keyfile::load(keys_file, &settings.store.path, entropy::secret(), store.now())?;
     let mends_itself = |error: &WrongStore| match error {
         WrongStore::Store(StoreError::Unavailable { reason }) => Some(reason.clone()),
-        WrongStore::Unmarked { .. } | WrongStore::Other { .. } if waiting.for_marker => Some(error.to_string()),
+        WrongStore::Unmarked { .. } | WrongStore::Other { .. } | WrongStore::ImportUnfinished if waiting.for_marker => {
+            Some(error.to_string())
+        }
         _ => None,
     };
     let configured = settings.store.installation.as_deref();

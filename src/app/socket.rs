@@ -1,4 +1,5 @@
-//! The Unix socket by which commands reach a daemon that holds the embedded store: one JSON line in, one out.
+//! The Unix socket by which commands reach a daemon that holds the embedded store: one JSON line in, and out as many as
+//! the command prints, the last of which says how it ended.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +45,8 @@ pub(super) struct Commands {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
+    /// A piece of what the command prints before it is done.
+    Piece(String),
     Done(Output),
     Failed(String),
 }
@@ -102,23 +107,38 @@ async fn answer(commands: &Commands, stream: UnixStream, stop: &CancellationToke
         None => return Ok(()),
         Some(read) => read.map_err(io::Error::other).flatten()?,
     };
-    let answer = match serde_json::from_str::<Command>(&line) {
-        Ok(asked) => {
-            let tools =
-                Tools { settings: &commands.settings, directory: &commands.directory, mailer: &commands.mailer };
-            match command::run(&tools, &asked).await {
-                Ok(output) => Answer::Done(output),
-                Err(error) => Answer::Failed(error.to_string()),
+    let (pieces, mut printed) = mpsc::channel(4);
+    let run = async {
+        match serde_json::from_str::<Command>(&line) {
+            Ok(asked) => {
+                let Commands { settings, directory, mailer } = commands;
+                match command::run(&Tools { settings, directory, mailer, pieces }, &asked).await {
+                    Ok(output) => Answer::Done(output),
+                    Err(error) => Answer::Failed(error.to_string()),
+                }
+            }
+            Err(error) => {
+                drop(pieces);
+                Answer::Failed(format!("the daemon does not know this command ({error}); is it another version?"))
             }
         }
-        Err(error) => {
-            Answer::Failed(format!("the daemon does not know this command ({error}); is it another version?"))
-        }
     };
-    let mut reply = serde_json::to_vec(&answer).map_err(io::Error::other)?;
-    reply.push(b'\n');
-    writing.write_all(&reply).await?;
+    let pass_on = async {
+        while let Some(piece) = printed.recv().await {
+            send(&mut writing, &Answer::Piece(piece)).await?;
+        }
+        io::Result::Ok(())
+    };
+    // Whoever asked may go away in the middle: then the pieces are not taken any more, and the command fails.
+    let (answer, ()) = tokio::try_join!(async { io::Result::Ok(run.await) }, pass_on)?;
+    send(&mut writing, &answer).await?;
     writing.shutdown().await
+}
+
+async fn send(writing: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer).map_err(io::Error::other)?;
+    line.push(b'\n');
+    writing.write_all(&line).await
 }
 
 /// Whether a daemon with this data directory takes commands.
@@ -126,19 +146,22 @@ pub(super) async fn answers(data: &Path) -> bool {
     UnixStream::connect(socket_path(data)).await.is_ok()
 }
 
-/// Lets the daemon that holds the data directory carry out a command.
+/// Lets the daemon that holds the data directory carry out a command. What it prints on the way goes to `pieces`.
 ///
 /// # Errors
 /// When the connection breaks.
-pub async fn ask_daemon(data: &Path, asked: &Command) -> io::Result<Held> {
+pub async fn ask_daemon(data: &Path, asked: &Command, pieces: &mpsc::Sender<String>) -> io::Result<Held> {
     let Ok(mut stream) = UnixStream::connect(socket_path(data)).await else { return Ok(Held::Silent) };
     let mut line = serde_json::to_vec(asked).map_err(io::Error::other)?;
     line.push(b'\n');
     stream.write_all(&line).await?;
-    let mut reply = String::new();
-    BufReader::new(stream).read_line(&mut reply).await?;
-    Ok(match serde_json::from_str(&reply).map_err(io::Error::other)? {
-        Answer::Done(output) => Held::Done(output),
-        Answer::Failed(reason) => Held::Failed(reason),
-    })
+    let mut replies = BufReader::new(stream).lines();
+    while let Some(reply) = replies.next_line().await? {
+        match serde_json::from_str(&reply).map_err(io::Error::other)? {
+            Answer::Piece(piece) => pieces.send(piece).await.map_err(io::Error::other)?,
+            Answer::Done(output) => return Ok(Held::Done(output)),
+            Answer::Failed(reason) => return Ok(Held::Failed(reason)),
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
 }

@@ -1,5 +1,6 @@
 //! The commands that administer an installation.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::config::values::{mail_address, span, text};
-use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::Admit;
+use crate::directory::accounts::Setting;
+use crate::directory::hold::Decision;
+use crate::domain::ids::{AccountId, OutboxId};
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::Scope;
 use crate::jobs::schedule::JobName;
@@ -24,6 +27,12 @@ pub enum Command {
     /// Tokens with which identity providers and scripts sign in
     #[command(subcommand, after_help = "Example:\n  usherd token list --account acme")]
     Token(TokenCommand),
+    /// Clients: what an identity provider may do in an account at the moment
+    #[command(subcommand, after_help = "Example:\n  usherd client list --account acme")]
+    Client(ClientCommand),
+    /// The brake that stops a client from deactivating too many people at once
+    #[command(subcommand, after_help = "Example:\n  usherd brake resume --account acme")]
+    Brake(BrakeCommand),
     /// Break-glass access for administrators
     #[command(subcommand, after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
     Admin(AdminCommand),
@@ -36,6 +45,18 @@ pub enum Command {
     /// Scheduled jobs
     #[command(subcommand, after_help = "Example:\n  usherd jobs run reconcile")]
     Jobs(JobsCommand),
+    /// Check that everything in an account agrees, and repair what does not
+    ///
+    /// Prints a line for each finding: the invariant, what became of it, whom it is about, and what is wrong. A repair
+    /// takes access away or puts the bookkeeping right; it never gives access. It stops after 500 repairs.
+    #[command(after_help = "Example:\n  usherd reconcile --account acme --dry-run")]
+    Reconcile {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Mark the store as this installation's
     ///
     /// Writes the installation id (store.installation, or a new one) into a store that has none, and prints it. A
@@ -43,6 +64,53 @@ pub enum Command {
     /// silently started afresh.
     #[command(after_help = "Example:\n  usherd init")]
     Init,
+    /// Write the whole installation, or all that is held on one person, to standard output
+    ///
+    /// A whole installation is JSON Lines for `usherd import`: a backup, and the way to another store. No secret is in
+    /// it; the signing keys are a file of their own (secrets.keys_file) that has to come along. What is held on a
+    /// person is one JSON document.
+    #[command(
+        after_help = "Example:\n  usherd export > backup.jsonl\n  usherd export --account acme ada@example.com > ada.json"
+    )]
+    Export {
+        #[arg(long, value_name = "ID", requires = "name")]
+        account: Option<AccountId>,
+        /// The person's user name, address or id
+        #[arg(requires = "account", value_parser = text)]
+        name: Option<String>,
+    },
+    /// Read an export into an empty store
+    ///
+    /// The store is served afterwards, but no invitation expires and no mail leaves until `usherd resume`. After a
+    /// crash, run it again with the same file: it goes on where it stopped.
+    #[command(after_help = "Example:\n  usherd import backup.jsonl")]
+    Import {
+        /// What `usherd export` wrote
+        file: PathBuf,
+        /// Make it an installation of its own, for tests: no link of the original works in it, and what the original
+        /// had queued is not sent
+        #[arg(long)]
+        clone: bool,
+    },
+    /// Let a store that was imported into act: invitations expire and mails leave from now on
+    #[command(after_help = "Example:\n  usherd resume")]
+    Resume,
+    /// The keys that sign invitation links
+    #[command(subcommand, after_help = "Example:\n  usherd keys rotate")]
+    Keys(KeysCommand),
+    /// Say whether this usherd can take over the store, before it does
+    #[command(after_help = "Example:\n  usherd check-upgrade")]
+    CheckUpgrade,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeysCommand {
+    /// Sign with a new key from the next start on; links of the old one work for another 31 days
+    ///
+    /// Changes the keys file. Give the new one to every replica and restart them one after the other.
+    #[command(after_help = "Example:\n  usherd keys rotate")]
+    Rotate,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
@@ -65,8 +133,11 @@ pub enum AccountCommand {
     List,
     /// Change an account's settings
     #[command(
-        group = clap::ArgGroup::new("settings").args(["name", "admit"]).multiple(true).required(true),
-        after_help = "Example:\n  usherd account set acme --name Acme-Europe --admit notify"
+        group = clap::ArgGroup::new("settings")
+            .args(["name", "admit", "hold_above", "brake"])
+            .multiple(true)
+            .required(true),
+        after_help = "Example:\n  usherd account set acme --name Acme-Europe --admit notify --brake 20,25"
     )]
     Set {
         id: AccountId,
@@ -76,6 +147,14 @@ pub enum AccountCommand {
         /// What provisioning a user does, instead of provisioning.admit
         #[arg(long, value_name = "POLICY", value_parser = words::admit())]
         admit: Option<Admit>,
+        /// First invitations of one client within an hour that go out at once, or off, or default for
+        /// provisioning.hold_above
+        #[arg(long, value_name = "NUMBER", value_parser = words::hold_above)]
+        hold_above: Option<Setting<u32>>,
+        /// How many Active users one client may deactivate within 10 minutes, and how many percent of them, whichever
+        /// is more; or off, or default for provisioning.brake
+        #[arg(long, value_name = "MIN,PERCENT", value_parser = words::brake)]
+        brake: Option<Setting<BrakeLimit>>,
     },
     /// Delete an account with everything in it
     #[command(after_help = "Example:\n  usherd account delete acme --yes")]
@@ -149,6 +228,66 @@ pub enum TokenCommand {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
+pub enum ClientCommand {
+    /// List the clients of an account: users, held invitations, pause and brake, last use
+    #[command(after_help = "Example:\n  usherd client list --account acme")]
+    List {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Let a client write nothing until it is resumed; it goes on reading
+    #[command(after_help = "Example:\n  usherd client pause --account acme okta")]
+    Pause {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+    },
+    /// Let a paused client write again
+    #[command(after_help = "Example:\n  usherd client resume --account acme okta")]
+    Resume {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+    },
+    /// Decide about all of a client's invitations that are held
+    #[command(after_help = "Example:\n  usherd client held --account acme okta send")]
+    Held {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+        /// What becomes of them
+        #[arg(value_parser = words::held())]
+        decision: Decision,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum BrakeCommand {
+    /// The losses were meant: let a braked client go on, without a bound for an hour
+    #[command(after_help = "Example:\n  usherd brake resume --account acme")]
+    Resume {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Of this client only [default: of all whose brake is on]
+        #[arg(long, value_parser = ClientName::parse)]
+        client: Option<ClientName>,
+    },
+    /// The losses were not meant: nobody loses access through the client until it is resumed
+    #[command(after_help = "Example:\n  usherd brake reject --account acme --client okta")]
+    Reject {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(long, value_parser = ClientName::parse)]
+        client: ClientName,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
 pub enum AdminCommand {
     /// Make somebody an Account Admin, when nobody is left who could
     #[command(after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
@@ -165,13 +304,17 @@ pub enum AdminCommand {
 #[serde(rename_all = "kebab-case")]
 pub enum UserCommand {
     /// Show a user: status and why, invitation, roles, licenses
-    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com")]
+    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com --story")]
     Show {
         #[arg(long, value_name = "ID")]
         account: AccountId,
         /// Their user name or id
         #[arg(value_parser = text)]
         name: String,
+        /// Also what identity providers asked about them lately, what they were answered, and what to change: works
+        /// for somebody who was never created, too
+        #[arg(long)]
+        story: bool,
     },
 }
 
@@ -186,6 +329,23 @@ pub enum MailCommand {
         /// The language of the mail, such as de or en-GB
         #[arg(long, value_parser = text)]
         locale: Option<String>,
+    },
+    /// List the mails that were given up after their last attempt, kept for 30 days
+    #[command(after_help = "Example:\n  usherd mail dead --account acme")]
+    Dead {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Try mails again that were given up: those named, or all
+    ///
+    /// An invitation comes with a new link, since its old one ended when it was given up.
+    #[command(after_help = "Example:\n  usherd mail retry --account acme")]
+    Retry {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Their ids, from `usherd mail dead`
+        #[arg(value_name = "LETTER")]
+        letters: Vec<OutboxId>,
     },
 }
 

@@ -2,8 +2,11 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::config::values::ADMIT;
-use crate::domain::lifecycle::Admit;
+use crate::config::values::{ADMIT, count};
+use crate::directory::account::Own;
+use crate::directory::accounts::Setting;
+use crate::directory::hold::Decision;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::secrets::{Scope, UnknownScope};
 use crate::scim::Profile;
 
@@ -23,46 +26,52 @@ const fn meaning_of_admit(admit: Admit) -> &'static str {
     }
 }
 
+/// What is to become of held invitations.
+pub fn held() -> impl TypedValueParser<Value = Decision> {
+    const WORDS: [(&str, Decision, &str); 3] = [
+        ("send", Decision::Send, "They go out by mail"),
+        ("admit", Decision::Admit, "The people become Active, without a mail"),
+        ("drop", Decision::Drop, "They are revoked"),
+    ];
+    let known = WORDS.map(|(word, _, meaning)| PossibleValue::new(word).help(meaning));
+    PossibleValuesParser::new(known).try_map(|word| {
+        let found = WORDS.iter().find(|(known, ..)| *known == word);
+        found.map(|(_, decision, _)| *decision).ok_or("no such decision")
+    })
+}
+
+/// A number, or a word on the whole.
+pub fn hold_above(text: &str) -> Result<Setting<u32>, String> {
+    setting(text, count(0..=1_000_000))
+}
+
+/// `MIN,PERCENT`, or a word on the whole.
+pub fn brake(text: &str) -> Result<Setting<BrakeLimit>, String> {
+    setting(text, |text| {
+        let (min, percent) = text.split_once(',').ok_or("not MIN,PERCENT, such as 5,10")?;
+        Ok(BrakeLimit { min: count(0..=1_000_000)(min)?, percent: count(0..=100)(percent)? })
+    })
+}
+
+fn setting<T>(text: &str, value: impl FnOnce(&str) -> Result<T, String>) -> Result<Setting<T>, String> {
+    match text {
+        "default" => Ok(Setting::Configured),
+        "off" => Ok(Setting::Own(Own::Off)),
+        text => value(text)
+            .map(|value| Setting::Own(Own::On(value)))
+            .map_err(|error| format!("{error}; or off, or default")),
+    }
+}
+
 /// What an identity provider needs, and no more.
 pub const USUAL_SCOPES: [Scope; 4] = [Scope::Users, Scope::Groups, Scope::Resources, Scope::Invitations];
 
 pub fn scope() -> impl TypedValueParser<Value = Scope> {
-    let known = Scope::ALL.map(|scope| PossibleValue::new(scope.as_str()).help(meaning_of_scope(scope)));
+    let known = Scope::ALL.map(|scope| PossibleValue::new(scope.as_str()).help(scope.meaning()));
     PossibleValuesParser::new(known).try_map(|word| -> Result<Scope, UnknownScope> { word.parse() })
-}
-
-const fn meaning_of_scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Users => "Read and write users",
-        Scope::UsersTakeover => "Take over users that another client manages",
-        Scope::Groups => "Read and write groups",
-        Scope::Resources => "Read and write organizations, projects and licenses",
-        Scope::RolesWrite => "Grant roles, organizations, licenses and projects",
-        Scope::Invitations => "Invite, resend, copy links and revoke",
-        Scope::AccessRead => "Ask who may enter",
-        Scope::Audit => "Read the audit stream",
-        Scope::Tokens => "Manage tokens",
-    }
 }
 
 /// The name of a dialect, since that is what a token keeps.
 pub fn profile() -> PossibleValuesParser {
-    PossibleValuesParser::new(Profile::ALL.map(|profile| {
-        let known = PossibleValue::new(profile.name());
-        match meaning_of_profile(profile.name()) {
-            Some(meaning) => known.help(meaning),
-            None => known,
-        }
-    }))
-}
-
-fn meaning_of_profile(name: &str) -> Option<&'static str> {
-    match name {
-        "lenient" => Some("Takes what real clients send"),
-        "rfc-strict" => Some("The letter of RFC 7643 and RFC 7644"),
-        "interop" => Some("The draft interoperability profile"),
-        "entra" => Some("Microsoft Entra ID"),
-        "okta" => Some("Okta"),
-        _ => None,
-    }
+    PossibleValuesParser::new(Profile::ALL.map(|profile| PossibleValue::new(profile.name()).help(profile.meaning())))
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
 use super::settings::{
-    Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets,
-    Settings, Store, TlsFiles, UnknownMembers,
+    Audit, Bootstrap, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets, Settings,
+    Store, TlsFiles, UnknownMembers,
 };
 use super::values::{
     ADMIT, Expected, count, host, listen, mail_address, mail_domain, mailbox, network, parsed, path, rate, size_in,
     span, span_in, switch, text, time_zone, web_url, word,
 };
 use crate::domain::ids::AccountId;
+use crate::domain::lifecycle::BrakeLimit;
 use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
 use crate::domain::secrets::ProvisioningToken;
 use crate::domain::user::ACCOUNT_ADMIN;
+use crate::http::hooks::HookSecret;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::Schedule;
 use crate::store::StoreUrl;
@@ -122,6 +124,7 @@ fn mail(r: &mut Reader) -> Mail {
         relay: r.secret("mail.url", parsed::<RelayUrl>),
         from: r.value("mail.from", mailbox),
         rate: r.value("mail.rate", rate),
+        hook_secret: r.secret("mail.hook_secret", |text| HookSecret::parse(text).map_err(|error| error.to_string())),
         templates_dir: r.optional("mail.templates_dir", path),
         timeout: r.value("mail.timeout", span_in(SECOND..=5 * MINUTE)),
     }
@@ -152,7 +155,7 @@ fn remind_after(r: &mut Reader) -> Option<Vec<Duration>> {
 }
 
 fn provisioning(r: &mut Reader) -> Provisioning {
-    let brake = Brake {
+    let brake = BrakeLimit {
         min: r.value("provisioning.brake.min", count(0..=1_000_000)),
         percent: r.value("provisioning.brake.percent", count(0..=100)),
     };

@@ -12,10 +12,11 @@ use url::Url;
 
 use super::public_url::PublicUrl;
 use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::Admit;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::EmailAddress;
 use crate::domain::roles::{LicenseSpec, Roles};
 use crate::domain::secrets::ProvisioningToken;
+use crate::http::hooks::HookSecret;
 use crate::http::limits::Rate;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::{JobName, Schedule};
@@ -107,6 +108,8 @@ pub struct Mail {
     pub from: Mailbox,
     /// `None`: as fast as the relay takes them.
     pub rate: Option<Rate>,
+    /// `None`: the mail service reports nothing.
+    pub hook_secret: Option<HookSecret>,
     pub templates_dir: Option<PathBuf>,
     pub timeout: Duration,
 }
@@ -138,16 +141,8 @@ pub struct Provisioning {
     pub hold_above: Option<u32>,
     pub hold_until_start_date: bool,
     /// `None`: the brake is off.
-    pub brake: Option<Brake>,
+    pub brake: Option<BrakeLimit>,
     pub unknown_members: UnknownMembers,
-}
-
-/// The mass-deprovision brake (lifecycle: G9) holds above the larger of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brake {
-    pub min: u32,
-    /// Of the account's Active users.
-    pub percent: u8,
 }
 
 /// What a group write does with a member that usherd does not know.

@@ -96,8 +96,21 @@ impl Directory {
         if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
             return Err(Refusal::Yourself.into());
         }
-        self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name))
-            .await
+        let event = |context: &Context| action.event(&context.actor.name);
+        let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
+        if *action == Action::Erase {
+            self.forget_beside(&request.account, &record).await?;
+        }
+        Ok(record)
+    }
+
+    /// Ends what an identity provider says about a user: nobody manages them, and whether they come in is the admins'
+    /// affair (lifecycle row "release from the identity provider").
+    ///
+    /// # Errors
+    /// As [`Directory::act`].
+    pub async fn release_user(&self, request: &Request, id: &str) -> Result<UserRecord, Error> {
+        self.act(request, id, &Action::Release).await
     }
 
     /// Invites a person by address; the userName of a new one is the address.
@@ -107,7 +120,7 @@ impl Directory {
     pub async fn invite(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(Scope::Invitations)?;
             if !invitee.wishes.is_empty() {
                 // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
@@ -123,6 +136,7 @@ impl Directory {
             };
             let after = self.invited(&context, &before, invitee).await?;
             let mut change = self.change(&context, "user.invited", before, after).await?;
+            self.count_invitation(&context, &mut change).await?;
             change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
             self.commit_change(&context, change).await
         })
@@ -346,12 +360,16 @@ impl Directory {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
-            let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(scope)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
             let mut change = self.change(&context, what, before.clone(), before).await?;
-            change.apply(&event(&context), context.now)?;
+            let event = event(&context);
+            if event == Event::ResendAsked {
+                self.count_invitation(&context, &mut change).await?;
+            }
+            change.apply(&event, context.now)?;
             self.commit_change(&context, change).await
         })
     }

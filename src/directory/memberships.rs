@@ -46,7 +46,7 @@ impl MemberKind {
 }
 
 /// The entry of a member in [`keys::members`].
-fn entry_of(member: ResourceId, kind: MemberKind) -> Entry {
+pub(super) fn entry_of(member: ResourceId, kind: MemberKind) -> Entry {
     Entry { key: member.to_string(), id: kind.kind().resource_type().to_owned() }
 }
 

@@ -27,34 +27,54 @@ pub mod accounts;
 pub mod assignments;
 pub mod audit;
 pub mod beside;
+pub mod brake;
+pub mod bulletins;
 mod change;
+pub mod clients;
 pub mod console;
+mod departures;
 pub mod editing;
 pub mod entropy;
+mod erasure;
 pub mod error;
+pub mod history;
+pub mod hold;
 pub mod invitations;
+mod inviters;
 pub mod keys;
 pub mod kind;
+pub mod mail_queue;
+pub mod many;
 pub mod memberships;
+pub mod notes;
 pub mod nudge;
 pub mod outbox;
 mod plan;
 pub mod provision;
 pub mod query;
+mod quota;
+pub mod reconcile;
 pub mod record;
 mod renames;
+pub mod reports;
 pub mod request;
 pub mod resources;
 mod retry;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
+pub mod story;
+mod tally;
 pub mod tasks;
 pub mod ticks;
 pub mod timers;
+pub mod token_admin;
 pub mod tokens;
+pub mod transfer;
+pub mod uses;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use account::Account;
 pub use audit::{Actor, Door};
@@ -83,7 +103,10 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
+    uses: uses::Uses,
     nudge: nudge::Nudge,
+    /// Once seen, it stays: only an empty store is imported into.
+    acts: AtomicBool,
 }
 
 impl Directory {
@@ -103,7 +126,9 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
+            uses: uses::Uses::default(),
             nudge: nudge::Nudge::default(),
+            acts: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +155,19 @@ impl Directory {
     /// Wakes whoever waits when a commit of this replica made something due at once.
     pub fn nudge(&self) -> &nudge::Nudge {
         &self.nudge
+    }
+
+    /// Whether timers may be acted on and mails may leave: not after an import, until `usherd resume`.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn acts(&self) -> Result<bool, Error> {
+        if self.acts.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let acts = transfer::import_state(&self.store).await?.is_none();
+        self.acts.store(acts, Ordering::Relaxed);
+        Ok(acts)
     }
 
     /// The settings of an account.

@@ -37,6 +37,8 @@ pub struct UserRecord {
     pub memberships: u64,
     /// Where the document stands, as of its last write.
     pub keys: Keys,
+    /// The index version that `keys` follows.
+    pub index_version: u32,
 }
 
 /// The unique keys and index entries of a document.
@@ -70,6 +72,7 @@ impl UserRecord {
             modified: now,
             memberships: 0,
             keys: Keys::default(),
+            index_version: keys::INDEX_VERSION,
         }
     }
 
@@ -94,6 +97,7 @@ impl UserRecord {
             modified: document.modified,
             memberships: document.memberships,
             keys: state.keys,
+            index_version: state.v,
         })
     }
 
@@ -203,6 +207,12 @@ impl UserRecord {
         if let Some(external_id) = &user.external_id {
             entry(keys::USERS_BY_EXTERNAL_ID, &external_id.replace('\0', ""));
         }
+        if let Some(client) = &user.provisioned_by {
+            entry(&keys::managed(client.as_str()), "");
+            if user.waits_for_decision() {
+                entry(&keys::held(client.as_str()), "");
+            }
+        }
         for email in self.emails() {
             entry(keys::USERS_BY_EMAIL, &email);
         }
@@ -218,7 +228,7 @@ impl UserRecord {
         keys
     }
 
-    fn emails(&self) -> BTreeSet<String> {
+    pub(super) fn emails(&self) -> BTreeSet<String> {
         let listed = self.profile.get("emails").and_then(Value::as_array).into_iter().flatten();
         let mut emails: BTreeSet<String> =
             listed.filter_map(|email| email["value"].as_str()).take(MAX_WORDS).map(fold).collect();

@@ -34,7 +34,7 @@ impl Directory {
         resource: ResourceId,
         behind: Option<String>,
     ) -> Result<Option<Step>, Error> {
-        let (space, now) = (slice.space(), slice.context.now);
+        let space = slice.space();
         let document = self.store.get(space, &[kind.key(resource)]).await?.pop().flatten();
         let name = document.map(|document| Resource::decode(kind, resource, &document)).transpose()?;
         let after = behind.map(|id| Entry { key: String::new(), id });
@@ -53,7 +53,7 @@ impl Directory {
             return self.finished(slice, &batch).await;
         };
         let work = Work::Renamed { kind, resource, behind: Some(last.id) };
-        batch.writes.push(Task { id: slice.task.id, work }.put(slice.document.revision + 1, now));
+        slice.advance(work, &mut batch);
         Ok(self.committed(space, &batch).await?.then_some(Step::More))
     }
 

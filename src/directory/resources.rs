@@ -37,6 +37,8 @@ pub struct Resource {
     pub memberships: u64,
     /// Where the document stands, as of its last write.
     pub keys: Keys,
+    /// The index version that `keys` follows.
+    pub index_version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +72,7 @@ impl Resource {
             modified: now,
             memberships: 0,
             keys: Keys::default(),
+            index_version: keys::INDEX_VERSION,
         }
     }
 
@@ -91,6 +94,7 @@ impl Resource {
             modified: document.modified,
             memberships: document.memberships,
             keys: state.keys,
+            index_version: state.v,
         })
     }
 
@@ -154,7 +158,7 @@ impl Resource {
     }
 
     /// Where the document is to stand once written.
-    fn keys_now(&self) -> Keys {
+    pub(super) fn keys_now(&self) -> Keys {
         let mut keys = Keys::default();
         let folded = fold(self.name()).replace('\0', "");
         let unique = match self.kind {

@@ -1,23 +1,53 @@
 //! Scheduled jobs: a tick belongs to (account, job, instant) and is claimed by the replica that writes it down first.
 //! One that was missed while nobody ran is made up once.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Space, Write};
+use crate::store::{Batch, Check, Document, Space, Write};
 
-/// When a job ran last in an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct LastRun {
-    last_run: Timestamp,
+/// When a job ran last in an account, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// The tick that was claimed last.
+    pub last_run: Timestamp,
+    /// While a replica is at it. One that died leaves this behind, and another takes over from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_until: Option<Timestamp>,
+    /// What the last run that ended has to say, in one line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
 }
 
+/// For so long nobody else takes over a run. It is renewed three times meanwhile.
+pub const LEASE: Duration = Duration::from_secs(90);
+
 impl Directory {
+    /// What is known of the last run of a job; `None` when it never was looked at.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn last_run(&self, account: &AccountId, job: &str) -> Result<Option<LastRun>, Error> {
+        Ok(self.stored_run(account, job).await?.1)
+    }
+
+    async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
+        let document = self.store.get(&Space::Account(account.clone()), &[keys::job(job)]).await?.pop().flatten();
+        let run = document.as_ref().map(|document| serde_json::from_slice(&document.body)).transpose();
+        Ok((document, run.map_err(|error| Error::damaged("job", error))?))
+    }
+
     /// Claims the tick of `job` that is due in an account, if one is: `latest(now, since)` is the last tick after
-    /// `since` up to `now`. The first look only starts the clock, since there was nothing to miss before.
+    /// `since` up to `now`. The first look only starts the clock, since there was nothing to miss before. A run whose
+    /// replica died is due again.
     ///
     /// # Errors
     /// Of the store.
@@ -27,37 +57,87 @@ impl Directory {
         job: &str,
         latest: impl Fn(Timestamp, Timestamp) -> Option<Timestamp>,
     ) -> Result<Option<Timestamp>, Error> {
-        let space = Space::Account(account.clone());
-        let key = keys::job(job);
         let now = self.store.now();
-        let document = self.store.get(&space, std::slice::from_ref(&key)).await?.pop().flatten();
-        let last: Option<LastRun> = match &document {
-            Some(document) => {
-                Some(serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))?)
-            }
+        let (document, last) = self.stored_run(account, job).await?;
+        let tick = match &last {
             None => None,
+            Some(last) => match last.busy_until {
+                Some(until) if until > now => return Ok(None),
+                Some(_) => Some(latest(now, last.last_run).unwrap_or(last.last_run)),
+                None => latest(now, last.last_run),
+            },
         };
-        let tick = last.and_then(|last| latest(now, last.last_run));
         if last.is_some() && tick.is_none() {
             return Ok(None);
         }
+        let run = LastRun {
+            last_run: tick.unwrap_or(now),
+            busy_until: tick.map(|_| now + LEASE),
+            result: last.as_ref().and_then(|last| last.result.clone()),
+            ended: last.as_ref().and_then(|last| last.ended),
+        };
+        // Lost to another replica: the tick is theirs.
+        Ok(if self.put_run(account, job, document.as_ref(), &run).await? { tick } else { None })
+    }
+
+    /// Says that a claimed run goes on.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn keep_tick(&self, account: &AccountId, job: &str) -> Result<(), Error> {
+        self.change_run(account, job, |run, now| run.busy_until = Some(now + LEASE)).await
+    }
+
+    /// Writes down what came of a run, by a tick or by a person.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn finish_tick(&self, account: &AccountId, job: &str, result: &str) -> Result<(), Error> {
+        self.change_run(account, job, |run, now| {
+            (run.busy_until, run.ended) = (None, Some(now));
+            run.result = Some(result.to_owned());
+        })
+        .await
+    }
+
+    async fn change_run(
+        &self,
+        account: &AccountId,
+        job: &str,
+        change: impl Fn(&mut LastRun, Timestamp),
+    ) -> Result<(), Error> {
+        retrying!(self, {
+            let now = self.store.now();
+            let (document, run) = self.stored_run(account, job).await?;
+            let mut run = run.unwrap_or(LastRun { last_run: now, busy_until: None, result: None, ended: None });
+            change(&mut run, now);
+            Ok(self.put_run(account, job, document.as_ref(), &run).await?.then_some(()))
+        })
+    }
+
+    async fn put_run(
+        &self,
+        account: &AccountId,
+        job: &str,
+        document: Option<&Document>,
+        run: &LastRun,
+    ) -> Result<bool, Error> {
+        let (key, now) = (keys::job(job), self.store.now());
         let mut batch = Batch::new(entropy::commit_id(now));
         batch.checks.push(Check::Exists { key: keys::settings() });
-        batch.checks.push(match &document {
+        batch.checks.push(match document {
             Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
             None => Check::Absent { key: key.clone() },
         });
-        let body = LastRun { last_run: tick.unwrap_or(now) };
         batch.writes.push(Write::Put {
             key,
-            revision: document.as_ref().map_or(0, |document| document.revision) + 1,
-            created: document.as_ref().map_or(now, |document| document.created),
+            revision: document.map_or(0, |document| document.revision) + 1,
+            created: document.map_or(now, |document| document.created),
             modified: now,
-            body: serde_json::to_vec(&body).expect("a run has only string keys").into(),
+            body: serde_json::to_vec(run).expect("a run has only string keys").into(),
             state: bytes::Bytes::new(),
         });
-        // Lost to another replica: the tick is theirs.
-        Ok(if self.committed(&space, &batch).await? { tick } else { None })
+        self.committed(&Space::Account(account.clone()), &batch).await
     }
 
     /// Forgets audit events from before `before`.

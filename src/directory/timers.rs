@@ -1,16 +1,17 @@
 //! What is due: claimed timers of users, and the letters of the outbox with their fate.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::audit::{Actor, Door};
-use super::change::{put_letter, remove_letter};
+use super::change::{move_letter, put_letter, remove_letter};
 use super::error::Error;
-use super::outbox::{Letter, LetterKind};
+use super::outbox::{DEAD_FOR, Letter, LetterKind};
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::sign_in::CODE_LIFETIME;
 use super::{Directory, entropy, keys};
-use crate::domain::ids::{AccountId, OutboxId};
+use crate::domain::ids::{AccountId, OutboxId, ResourceId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{State, User};
@@ -23,6 +24,8 @@ pub struct DueLetter {
     pub account: AccountId,
     pub account_name: String,
     pub record: UserRecord,
+    /// The names of the people whom a bulletin is about.
+    pub named: BTreeMap<ResourceId, String>,
     pub claim: Claim,
     pub now: Timestamp,
     revision: u64,
@@ -60,6 +63,9 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TOKEN => self.due_token(account, &claim).await,
+            keys::REPORT => self.due_report(account, &claim).await,
+            keys::ALERTS => self.due_alerts(account, &claim).await,
             keys::TASK => self.due_task(account, &claim).await,
             keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
@@ -120,6 +126,10 @@ impl Directory {
         let record = record.as_ref().map(UserRecord::decode).transpose()?;
         match record.filter(|record| is_current(&letter, &record.user, context.now)) {
             Some(record) => Ok(DueWork::Letter(Box::new(DueLetter {
+                named: match &letter.bulletin {
+                    Some(bulletin) => self.named_in(&context, bulletin).await?,
+                    None => BTreeMap::new(),
+                },
                 letter,
                 account: account.clone(),
                 account_name: context.account.name,
@@ -151,9 +161,8 @@ impl Directory {
             };
             batch.checks.push(Check::Claimed { owner: due.claim.owner.clone(), token: due.claim.token });
             match fate {
-                Fate::Accepted { .. } | Fate::Bounced { .. } | Fate::GivenUp { .. } => {
-                    remove_letter(&mut batch, due.letter.id);
-                }
+                Fate::Accepted { .. } | Fate::Bounced { .. } => remove_letter(&mut batch, due.letter.id),
+                Fate::GivenUp { reply } => bury(&mut batch, due, reply, context.now),
                 Fate::Later { at, reply, counts } => {
                     let mut letter = due.letter.clone();
                     letter.attempts = letter.attempts.saturating_add(u32::from(*counts));
@@ -263,7 +272,10 @@ fn event_of(due: Due) -> (&'static str, Event) {
 }
 
 /// Whether a letter still means something to its user: an invitation whose generation is gone is not sent.
-fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
+pub(super) fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
+    if letter.dead.is_some() {
+        return false;
+    }
     if letter.kind.carries_invitation() {
         return user
             .invitation()
@@ -275,9 +287,21 @@ fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
             .as_ref()
             .is_some_and(|waiting| Some(waiting.minted.generation) == letter.generation),
         LetterKind::Welcome | LetterKind::LinkUsedNotice => user.scim_active(),
+        LetterKind::Bulletin => user.is_effective_admin(),
         LetterKind::SignInCode => user.state() == State::A && now.since(letter.created) < CODE_LIFETIME,
         LetterKind::AddressNotice | LetterKind::Invitation | LetterKind::Reminder => true,
     }
+}
+
+/// Nobody tries a letter again by itself that was given up; its timer rings when it has been kept long enough.
+fn bury(batch: &mut Batch, due: &DueLetter, reply: &str, now: Timestamp) {
+    let mut letter = due.letter.clone();
+    letter.attempts = letter.attempts.saturating_add(1);
+    letter.last_reply = Some(reply.to_owned());
+    letter.dead = Some(now);
+    put_letter(batch, &letter, due.revision + 1, now);
+    move_letter(batch, letter.id, keys::QUEUE, keys::DEAD);
+    batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: now + DEAD_FOR });
 }
 
 pub(super) fn system(account: &AccountId, name: &str) -> Request {

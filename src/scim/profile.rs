@@ -10,10 +10,10 @@ use std::fmt;
 use super::filter::FilterBounds;
 
 macro_rules! tolerances {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
         /// One deviation that a profile accepts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Tolerance { $($(#[$doc])* $variant,)* }
+        pub enum Tolerance { $($(#[doc = $doc])* $variant,)* }
 
         impl Tolerance {
             pub const ALL: &'static [Tolerance] = &[$(Tolerance::$variant,)*];
@@ -21,6 +21,11 @@ macro_rules! tolerances {
             /// The name in logs and in configuration.
             pub const fn name(self) -> &'static str {
                 match self { $(Tolerance::$variant => $name,)* }
+            }
+
+            /// What it lets pass, in words: what stands above it here.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Tolerance::$variant => concat!($($doc,)*),)* }
             }
         }
     };
@@ -205,6 +210,18 @@ impl Profile {
         self.name
     }
 
+    /// Whom it is for, for the help of a command and for a form.
+    pub fn meaning(&self) -> &'static str {
+        match self.name {
+            "okta" => "For Okta",
+            "entra" => "For Microsoft Entra ID",
+            "interop" => "The draft interoperability profile",
+            "rfc-strict" => "The letter of RFC 7643 and RFC 7644, for a client under development",
+            // `lenient`; a profile is one of `ALL`.
+            _ => "Takes what real clients send; for all others",
+        }
+    }
+
     pub const fn tolerates(&self, tolerance: Tolerance) -> bool {
         self.tolerances & tolerance.bit() != 0
     }
@@ -252,6 +269,7 @@ mod tests {
         for (i, tolerance) in Tolerance::ALL.iter().enumerate() {
             assert_eq!(*tolerance as usize, i);
             assert_eq!(Tolerance::named(tolerance.name()), Some(*tolerance));
+            assert!(tolerance.meaning().trim().ends_with('.'), "{}", tolerance.meaning());
         }
     }
 

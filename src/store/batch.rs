@@ -30,12 +30,16 @@ pub enum Check {
     Absent { key: DocumentKey },
     /// The unique key belongs to nobody.
     Free { unique: &'static str, key: String },
+    /// The unique key belongs to this id.
+    Held { unique: &'static str, key: String, id: String },
     /// The counter plus `delta` stays within `min..=max`. A counter that was never written is 0. Each check looks at
     /// the counter as it stands before the batch, so a batch checks a counter once, with its whole change.
     Counter { name: String, delta: i64, min: i64, max: i64 },
     /// The owner's timer is still held by this claim: neither set, cleared nor claimed again since. An expired lease
     /// that nobody else took up is still held, since nobody else has begun the work.
     Claimed { owner: Owner, token: ClaimToken },
+    /// The owner's timer can be claimed at exactly this instant; `None`: the owner has none.
+    Timer { owner: Owner, wakes: Option<Timestamp> },
     /// The entry stands in the index (`true`) or does not (`false`).
     Indexed { index: Index, entry: Entry, present: bool },
 }
@@ -144,9 +148,13 @@ impl Batch {
         })
     }
 
+    fn bytes(&self) -> usize {
+        self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum()
+    }
+
     /// Refuses what would hold up the store for too long.
     pub(super) fn check_size(&self) -> Result<(), StoreError> {
-        let bytes = self.checks.iter().map(Check::bytes).chain(self.writes.iter().map(Write::bytes)).sum();
+        let bytes = self.bytes();
         let writes = self.writes.len();
         if writes > Self::MAX_WRITES || self.checks.len() > Self::MAX_WRITES || bytes > Self::MAX_BYTES {
             return Err(StoreError::TooLarge { writes, bytes });
@@ -160,15 +168,17 @@ impl Check {
         match self {
             Check::Revision { key, .. } | Check::Exists { key } | Check::Absent { key } => key.id.len(),
             Check::Free { key, .. } => key.len(),
+            Check::Held { key, id, .. } => key.len() + id.len(),
             Check::Counter { name, .. } => name.len(),
-            Check::Claimed { owner, .. } => owner.id.len(),
+            Check::Claimed { owner, .. } | Check::Timer { owner, .. } => owner.id.len(),
             Check::Indexed { index, entry, .. } => index.0.len() + entry.key.len() + entry.id.len(),
         }
     }
 }
 
 impl Write {
-    fn bytes(&self) -> usize {
+    /// What this write adds to the size of a batch.
+    pub fn bytes(&self) -> usize {
         match self {
             Write::Put { key, body, state, .. } => key.id.len() + body.len() + state.len(),
             Write::Delete { key } | Write::Touch { key, .. } => key.id.len(),

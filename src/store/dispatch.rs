@@ -8,10 +8,11 @@ use super::clock::Clock;
 use super::embedded::EmbeddedStore;
 use super::error::{OpenError, StoreError};
 use super::model::{
-    Bounds, Claim, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
+    Bounds, Claim, Document, DocumentKey, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer,
 };
 use super::redis::RedisStore;
 use super::settings::Settings;
+use super::walk;
 use crate::domain::time::Timestamp;
 
 /// A store. Cheap to clone; the last clone closes it. Every call ends within [`Settings::deadline`].
@@ -80,7 +81,7 @@ impl Store {
 
     /// The documents of these keys, in one trip.
     pub async fn get(&self, space: &Space, keys: &[DocumentKey]) -> Result<Vec<Option<Document>>, StoreError> {
-        let reads = Reads { documents: keys.to_vec(), unique: Vec::new() };
+        let reads = Reads { documents: keys.to_vec(), ..Reads::default() };
         Ok(self.read(space, &reads).await?.documents)
     }
 
@@ -92,10 +93,10 @@ impl Store {
         keys: &[&str],
     ) -> Result<Vec<Option<String>>, StoreError> {
         let unique = keys.iter().map(|key| (unique, (*key).to_owned())).collect();
-        Ok(self.read(space, &Reads { documents: Vec::new(), unique }).await?.unique)
+        Ok(self.read(space, &Reads { unique, ..Reads::default() }).await?.unique)
     }
 
-    /// Documents and unique keys, in one trip.
+    /// Documents, unique keys, index entries and timers, in one trip.
     pub async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
         on!(self, store => store.read(space, reads).await)
     }
@@ -192,9 +193,8 @@ impl Store {
         on!(self, store => store.mark_installation(id).await)
     }
 
-    /// Everything in a space, for tests and exports. Slow: it walks over all that the store holds.
-    pub async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
-        on!(self, store => store.dump(space).await)
+    pub(super) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
+        on!(self, store => store.send_all(space, found).await)
     }
 
     fn clock(&self) -> &Clock {

@@ -17,6 +17,7 @@ mod model;
 mod redis;
 mod settings;
 mod span;
+mod walk;
 mod wipe;
 
 pub use batch::{Batch, Check, Committed, Write};
@@ -27,3 +28,4 @@ pub use model::{
     Space, Timer,
 };
 pub use settings::{InvalidStoreUrl, Settings, StoreUrl};
+pub use walk::Item;

@@ -127,6 +127,10 @@ pub struct Reads {
     pub documents: Vec<DocumentKey>,
     /// Unique keys whose holders are wanted.
     pub unique: Vec<(&'static str, String)>,
+    /// Entries of which it is wanted whether they stand in their index.
+    pub entries: Vec<(Index, Entry)>,
+    /// Owners whose timers are wanted.
+    pub timers: Vec<Owner>,
 }
 
 /// What was there, in the order in which it was asked for.
@@ -134,6 +138,8 @@ pub struct Reads {
 pub struct Found {
     pub documents: Vec<Option<Document>>,
     pub unique: Vec<Option<String>>,
+    pub entries: Vec<bool>,
+    pub timers: Vec<Option<Timer>>,
 }
 
 /// Everything in a space but claims and event ids, in an order of its own: equal content makes equal dumps on every

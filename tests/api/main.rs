@@ -11,13 +11,20 @@ mod redis_server;
 
 mod access;
 mod bad_input;
+mod brake;
 mod cli;
+mod clients;
+mod console;
 mod discovery;
 mod first_start;
+mod hooks;
 mod invitee;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod secrets;
+mod story;
+mod transfer;
 mod users;
 
 use daemon::client::Reply;

@@ -83,6 +83,7 @@ fn survives(store: Store, relay: Option<SmtpServer>, victims: &[Victim]) {
             ("USHERD_LIMITS__SCIM", "off"),
             ("USHERD_LIMITS__IP", "off"),
             ("USHERD_PROVISIONING__HOLD_ABOVE", "off"),
+            ("USHERD_PROVISIONING__BRAKE__ENABLED", "false"),
         ],
     );
     let mut random = Random::seeded();
@@ -130,6 +131,7 @@ fn survives(store: Store, relay: Option<SmtpServer>, victims: &[Victim]) {
     check_users(&wanted, &found);
     let outbox = Outbox { relay, files: daemon.data().join("mail") };
     check_mails(&found, &outbox);
+    daemon.assert_consistent("default");
 }
 
 /// Creates users one after the other and renames each twice, repeating what got no answer, as identity providers do.

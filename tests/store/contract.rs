@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use usherd::store::{Batch, Check, ClaimToken, Committed, Document, Dump, Index, Space, StoreError, Write};
+use usherd::store::{
+    Batch, Check, ClaimToken, Committed, Document, Dump, Index, Reads, Space, StoreError, Timer, Write,
+};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, acme, at, batch, commit_id, entry, index, on_both_backends, put, user, violated, write};
@@ -10,6 +12,7 @@ use crate::fixture::{Fixture, acme, at, batch, commit_id, entry, index, on_both_
 on_both_backends!(
     a_document_reads_back_as_it_was_put,
     every_check_lets_pass_what_it_should_and_names_itself_when_it_fails,
+    one_trip_reads_documents_holders_entries_and_timers,
     a_batch_whose_last_check_fails_leaves_nothing,
     a_repeated_batch_changes_nothing_the_second_time,
     a_touch_changes_the_membership_count_and_only_with_a_bump_the_revision,
@@ -64,6 +67,8 @@ async fn every_check_lets_pass_what_it_should_and_names_itself_when_it_fails(fix
     let claim = fixture.store.claim_due(&acme(), 10, std::time::Duration::from_secs(60)).await.unwrap().remove(0);
     let seats = |delta, min, max| Check::Counter { name: "seats".into(), delta, min, max };
     let indexed = |key: &str, present| Check::Indexed { index: index(), entry: entry(key, "7"), present };
+    let held = |key: &str, id: &str| Check::Held { unique: "name", key: key.into(), id: id.into() };
+    let wakes = |id, wakes| Check::Timer { owner: user(id), wakes };
     let holds = [
         Check::Revision { key: user("7"), revision: 3 },
         Check::Exists { key: user("7") },
@@ -77,6 +82,9 @@ async fn every_check_lets_pass_what_it_should_and_names_itself_when_it_fails(fix
         Check::Claimed { owner: user("7"), token: claim.token },
         indexed("ann", true),
         indexed("bob", false),
+        held("ann", "7"),
+        wakes("7", Some(claim.lease_until)),
+        wakes("8", None),
     ];
     assert_eq!(fixture.store.commit(&acme(), &batch(holds, [])).await.unwrap(), Committed::Applied);
     for check in [
@@ -92,10 +100,42 @@ async fn every_check_lets_pass_what_it_should_and_names_itself_when_it_fails(fix
         Check::Claimed { owner: user("8"), token: claim.token },
         indexed("ann", false),
         indexed("bob", true),
+        held("ann", "8"),
+        held("bob", "7"),
+        wakes("7", None),
+        wakes("7", Some(at(1))),
+        wakes("8", Some(at(1))),
     ] {
         assert_eq!(violated(&fixture.store, &batch([check.clone()], [put("9", 1, "{}")])).await, check);
     }
     assert_eq!(document(&fixture, "9").await, None);
+}
+
+async fn one_trip_reads_documents_holders_entries_and_timers(fixture: Fixture) {
+    write(
+        &fixture.store,
+        [
+            put("7", 3, "{}"),
+            Write::UniqueSet { unique: "name", key: "ann".into(), id: "7".into() },
+            Write::IndexAdd { index: index(), entry: entry("ann", "7") },
+            Write::TimerSet { owner: user("7"), due: at(5) },
+        ],
+    )
+    .await;
+    let reads = Reads {
+        documents: vec![user("8"), user("7")],
+        unique: vec![("name", "ann".into()), ("name", "bob".into())],
+        entries: vec![(index(), entry("bob", "7")), (index(), entry("ann", "7")), (index(), entry("ann", "8"))],
+        timers: vec![user("7"), user("8")],
+    };
+    let found = fixture.store.read(&acme(), &reads).await.unwrap();
+    assert_eq!(found.documents.iter().map(|it| it.as_ref().map(|it| it.revision)).collect::<Vec<_>>(), [None, Some(3)]);
+    assert_eq!(found.unique, [Some("7".to_owned()), None]);
+    assert_eq!(found.entries, [false, true, false]);
+    assert_eq!(found.timers, [Some(Timer { owner: user("7"), due: at(5), wakes: at(5) }), None]);
+    let claim = fixture.store.claim_due(&acme(), 1, std::time::Duration::from_secs(60)).await.unwrap().remove(0);
+    let timer = fixture.store.timer(&acme(), &user("7")).await.unwrap();
+    assert_eq!(timer, Some(Timer { owner: user("7"), due: at(5), wakes: claim.lease_until }));
 }
 
 async fn a_batch_whose_last_check_fails_leaves_nothing(fixture: Fixture) {

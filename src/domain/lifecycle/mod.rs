@@ -24,10 +24,11 @@ mod moves;
 mod policy;
 mod provider;
 mod refusal;
+mod repair;
 mod timer;
 
 pub use invitee::{LinkView, view_link};
-pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
+pub use policy::{Admit, Brake, BrakeLimit, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
 pub use timer::{Due, lapsed_for_good, next_due};
@@ -36,7 +37,7 @@ use super::ids::ResourceId;
 use super::names::{EmailAddress, UserName};
 use super::time::Timestamp;
 use super::token::{Channel, Generation};
-use super::user::{LicenseAssignment, ProjectAssignment, Side, User};
+use super::user::{Hold, LicenseAssignment, ProjectAssignment, Side, User};
 use moves::Step;
 
 /// Something that happened to a user. The names follow the rows of the lifecycle page.
@@ -136,6 +137,13 @@ pub enum Event {
     ResourceDeleted {
         id: ResourceId,
     },
+
+    /// V3, V18: the link of a live invitation cannot be made any more, since its key or generation is gone.
+    LinkLost,
+    /// V7: holds were found on a user who is not Inactive.
+    HoldsFound {
+        holds: Vec<Hold>,
+    },
 }
 
 /// What a held invitation is to become.
@@ -211,6 +219,12 @@ pub enum Alert {
     SendFailed,
     /// A client without `roles:write` tried to adopt an Account Admin.
     AdminAdoptionRefused,
+    /// G9: too many people would have lost access through one client.
+    Brake,
+    /// More first invitations of one client than go out at once: the further ones wait for a decision.
+    InvitationsHeld,
+    /// A client's token stops working soon, and it has no other.
+    TokenExpiring,
 }
 
 /// Decides what `event` makes of `user`. A tombstone is no user: where the page says "new id", the caller starts from
@@ -260,5 +274,8 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::MailAccepted { generation } => timer::mail_accepted(step, *generation),
         Event::MailBounced { generation } => timer::mail_bounced(step, *generation),
         Event::MailGivenUp { generation } => timer::mail_given_up(step, *generation),
+
+        Event::LinkLost => repair::link_lost(step),
+        Event::HoldsFound { holds } => repair::holds_found(step, holds),
     }
 }

@@ -168,6 +168,11 @@ impl KeyRing {
         &self.current.id
     }
 
+    /// Whether a link that this key signed is still good at `now`.
+    pub fn believes(&self, kid: &KeyId, now: Timestamp) -> bool {
+        self.keys().any(|key| key.id == *kid && key.is_believed(now))
+    }
+
     /// Id and fingerprint of each key, by which a replica with other keys is noticed. A fingerprint tells nothing
     /// about its key.
     pub fn fingerprints(&self) -> Vec<(KeyId, String)> {

@@ -5,11 +5,15 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod audit;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod outbox;
+mod proof;
+mod provisioning;
 mod sign_in;
 mod things;
 mod user;
@@ -30,6 +34,7 @@ pub fn router() -> Router<Service> {
         .route(sign_in::CODE, get(sign_in::show_code).post(sign_in::enter))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(users::organization))
+        .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/users", get(users::show))
         .route("/admin/{account}/users/{user}", get(user::show))
         .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
@@ -51,6 +56,10 @@ pub fn router() -> Router<Service> {
             "/admin/{account}/users/{user}/projects/{project}/remove",
             get(dialogs::ask_remove_project).post(dialogs::remove_project),
         )
+        .merge(provisioning::router())
+        .route("/admin/{account}/outbox", get(outbox::show))
+        .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
+        .route("/admin/{account}/audit", get(audit::show))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))

@@ -68,9 +68,10 @@ impl Members {
 
 /// A piece of the reply, and where the next one begins.
 type Piece = (Bytes, Option<(Members, Entry)>);
+type Reading = Pin<Box<dyn Future<Output = Result<Piece, Error>> + Send>>;
 
 struct Pages {
-    next: Option<Pin<Box<dyn Future<Output = Result<Piece, Error>> + Send>>>,
+    next: Option<Reading>,
 }
 
 impl HttpBody for Pages {

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use failure::SendFailure;
-pub use kinds::{Alert, Invitation, Mail};
+pub use kinds::{Alert, AlertLine, Invitation, Mail};
 pub use message::{Addressee, MessageId};
 pub use relay::{InvalidRelayUrl, RelayUrl, Security};
 pub use templates::{Context, Rendered, TemplateError, Templates};
@@ -95,10 +95,11 @@ impl Mailer {
         context: &Context<'_>,
         addressee: &Addressee<'_>,
     ) -> Result<lettre::Message, SendFailure> {
-        let rendered = self
-            .templates
-            .render(mail, context)
-            .map_err(|error| SendFailure::Configuration { code: None, text: error.to_string() })?;
+        let rendered = self.templates.render(mail, context).map_err(|error| SendFailure::Configuration {
+            code: None,
+            text: error.to_string(),
+            of_mail: true,
+        })?;
         let id = MessageId::new(addressee.id, &self.message_id_domain);
         message::message(&rendered, &self.from, addressee, &id)
     }

@@ -81,12 +81,20 @@ impl Tables<'_> {
             Check::Exists { key } => self.document(space, key)?.is_some(),
             Check::Absent { key } => self.document(space, key)?.is_none(),
             Check::Free { unique, key } => self.unique.get(&unique_key(space, unique, key)[..])?.is_none(),
+            Check::Held { unique, key, id } => {
+                let holder = self.unique.get(&unique_key(space, unique, key)[..])?;
+                holder.is_some_and(|holder| holder.value() == id)
+            }
             Check::Counter { name, delta, min, max } => {
                 (*min..=*max).contains(&self.counter(space, name)?.saturating_add(*delta))
             }
             Check::Claimed { owner, token: ClaimToken(token) } => {
                 let timer = self.timers.get(&timer_key(space, owner)[..])?;
                 timer.is_some_and(|timer| timer.value().2 == Some(token.as_u128()))
+            }
+            Check::Timer { owner, wakes } => {
+                let timer = self.timers.get(&timer_key(space, owner)[..])?;
+                timer.map(|timer| timer.value().1) == wakes.map(Timestamp::as_millis)
             }
             Check::Indexed { index, entry, present } => {
                 let key = [index_key(space, index), member(entry)].concat();

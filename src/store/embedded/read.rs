@@ -13,8 +13,9 @@ use super::tables::{
 };
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::model::{Bounds, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
-use crate::store::span::{Span, entry};
+use crate::store::model::{Bounds, Entry, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
+use crate::store::span::{Span, entry, member};
+use crate::store::walk::{self, Item};
 
 /// What a range over a table yields.
 type Row<'t, V> = Result<(AccessGuard<'t, &'static [u8]>, AccessGuard<'t, V>), StorageError>;
@@ -31,9 +32,19 @@ impl EmbeddedStore {
                 let value = view.unique.get(&unique_key(&space, unique, key)[..])?;
                 Ok(value.map(|id| id.value().to_owned()))
             };
+            let stands = |(index, entry): &(Index, Entry)| {
+                let key = [index_key(&space, index), member(entry)].concat();
+                Ok(view.indexes.get(&key[..])?.is_some())
+            };
+            let timer_of = |owner: &Owner| match view.timers.get(&timer_key(&space, owner)[..])? {
+                Some(_) => timer(&view.timers, &space, owner).map(Some),
+                None => Ok(None),
+            };
             Ok(Found {
                 documents: reads.documents.iter().map(document).collect::<Result<_, Fault>>()?,
                 unique: reads.unique.iter().map(holder).collect::<Result<_, Fault>>()?,
+                entries: reads.entries.iter().map(stands).collect::<Result<_, Fault>>()?,
+                timers: reads.timers.iter().map(timer_of).collect::<Result<_, Fault>>()?,
             })
         })
         .await
@@ -118,14 +129,8 @@ impl EmbeddedStore {
     }
 
     pub(in crate::store) async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
-        let (space, owner) = (space.clone(), owner.clone());
-        self.view(move |view| {
-            if view.timers.get(&timer_key(&space, &owner)[..])?.is_none() {
-                return Ok(None);
-            }
-            timer(&view.timers, &space, &owner).map(Some)
-        })
-        .await
+        let reads = Reads { timers: vec![owner.clone()], ..Reads::default() };
+        Ok(self.read(space, &reads).await?.timers.pop().flatten())
     }
 
     pub(in crate::store) async fn timers(
@@ -169,9 +174,18 @@ impl EmbeddedStore {
         .await
     }
 
-    pub(in crate::store) async fn dump(&self, space: &Space) -> Result<Dump, StoreError> {
-        let prefix = space_key(space);
-        self.view(move |view| dump(view, &prefix)).await
+    /// In one picture of the database, on the blocking pool.
+    pub(in crate::store) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
+        let (prefix, found) = (space_key(space), found.clone());
+        self.view_at_leisure(move |view| {
+            for item in everything(view, &prefix)? {
+                if found.blocking_send(Ok(item?)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -224,39 +238,40 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(|key| &key[..])
 }
 
-fn dump(view: &View, prefix: &[u8]) -> Result<Dump, Fault> {
+fn everything(view: &View, prefix: &[u8]) -> Result<impl Iterator<Item = Result<Item, Fault>>, Fault> {
     let end = behind(prefix);
     let all = || prefix..&end[..];
-    let mut dump = Dump::default();
-    for found in view.documents.range::<&[u8]>(all())? {
+    let documents = view.documents.range::<&[u8]>(all())?.map(|found| {
         let (key, value) = found?;
-        dump.documents.insert(pair(&key.value()[prefix.len()..])?, decode_document(value.value())?);
-    }
-    for found in view.unique.range::<&[u8]>(all())? {
+        let (kind, id) = pair(&key.value()[prefix.len()..])?;
+        Ok(Item::Document { kind, id, document: decode_document(value.value())? })
+    });
+    let unique = view.unique.range::<&[u8]>(all())?.map(|found| {
         let (key, id) = found?;
-        dump.unique.insert(pair(&key.value()[prefix.len()..])?, id.value().to_owned());
-    }
-    for found in view.indexes.range::<&[u8]>(all())? {
+        let (unique, key) = pair(&key.value()[prefix.len()..])?;
+        Ok(Item::Unique { unique, key, id: id.value().to_owned() })
+    });
+    let entries = view.indexes.range::<&[u8]>(all())?.map(|found| {
         let key = found?.0;
         let key = &key.value()[prefix.len()..];
         let (index, member) = split(key).ok_or_else(|| undecodable(key))?;
         let entry = entry(member).ok_or_else(|| undecodable(key))?;
-        dump.indexes.entry(text(index)?).or_default().push(entry);
-    }
-    for found in view.timers.range::<&[u8]>(all())? {
+        Ok(Item::Entry { index: text(index)?, entry })
+    });
+    let timers = view.timers.range::<&[u8]>(all())?.map(|found| {
         let (key, value) = found?;
         let key = &key.value()[prefix.len()..];
-        let owner = decode_owner(key).ok_or_else(|| undecodable(key))?;
-        dump.timers.insert((owner.kind.to_owned(), owner.id.to_string()), Timestamp::from_millis(value.value().0));
-    }
-    for found in view.counters.range::<&[u8]>(all())? {
+        let Owner { kind, id } = decode_owner(key).ok_or_else(|| undecodable(key))?;
+        let due = Timestamp::from_millis(value.value().0);
+        Ok(Item::Timer { kind: kind.to_owned(), id: id.to_string(), due })
+    });
+    let counters = view.counters.range::<&[u8]>(all())?.map(|found| {
         let (key, value) = found?;
-        dump.counters.insert(text(&key.value()[prefix.len()..])?, value.value());
-    }
-    for found in view.events.range::<&[u8]>(all())? {
-        dump.events.push(Bytes::copy_from_slice(found?.1.value()));
-    }
-    Ok(dump)
+        Ok(Item::Counter { name: text(&key.value()[prefix.len()..])?, value: value.value() })
+    });
+    let events = view.events.range::<&[u8]>(all())?;
+    let events = events.map(|found| Ok(Item::Event { body: Bytes::copy_from_slice(found?.1.value()) }));
+    Ok(documents.chain(unique).chain(entries).chain(timers).chain(counters).chain(events))
 }
 
 /// Splits at the first NUL.

@@ -63,6 +63,10 @@ local holds = {
     local unique, name = key(), take()
     return redis.call('HEXISTS', unique, name) == 0
   end,
+  held = function()
+    local unique, name, id = key(), take(), take()
+    return redis.call('HGET', unique, name) == id
+  end,
   counter = function()
     local counters, name = key(), take()
     local delta, min, max = number(take()), number(take()), number(take())
@@ -73,6 +77,10 @@ local holds = {
     local claims, owner, token = key(), take(), take()
     local claim = redis.call('HGET', claims, owner)
     return claim and string.sub(claim, 1, #token) == token
+  end,
+  timer = function()
+    local timers, owner, wakes = key(), take(), take()
+    return tonumber(redis.call('ZSCORE', timers, owner) or '') == tonumber(wakes)
   end,
   indexed = function()
     local index, member, present = key(), take(), take()

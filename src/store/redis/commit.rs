@@ -77,12 +77,19 @@ impl Call {
             Check::Free { unique, key } => {
                 self.text("free").key(names.unique(space, unique), Type::Hash).text(key);
             }
+            Check::Held { unique, key, id } => {
+                self.text("held").key(names.unique(space, unique), Type::Hash).text(key).text(id);
+            }
             Check::Counter { name, delta, min, max } => {
                 self.text("counter").key(names.counters(space), Type::Hash).text(name);
                 self.number(delta).number(min).number(max);
             }
             Check::Claimed { owner, token } => {
                 self.text("claimed").key(names.claims(space), Type::Hash).text(&owner_member(owner)).number(token.0);
+            }
+            Check::Timer { owner, wakes } => {
+                self.text("timer").key(names.timers(space), Type::SortedSet).text(&owner_member(owner));
+                self.text(&wakes.map(|wakes| wakes.as_millis().to_string()).unwrap_or_default());
             }
             Check::Indexed { index, entry, present } => {
                 self.text("indexed").key(names.index(space, index), Type::SortedSet);

@@ -25,12 +25,12 @@
 
 mod commit;
 mod connection;
-mod dump;
 mod greeting;
 mod keys;
 mod link;
 mod read;
 mod refusal;
+mod walk;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -48,7 +48,7 @@ use super::clock::Clock;
 use super::error::{OpenError, StoreError};
 use super::model::{Bounds, Claim, Event, EventId, Found, Index, Owner, Page, Reads, Space, Timer};
 use super::settings::{Settings, StoreUrl};
-use super::span::Span;
+use super::span::{Span, member};
 use crate::domain::time::Timestamp;
 
 /// The version of the keyspace that this release reads and writes.
@@ -102,7 +102,7 @@ impl RedisStore {
     }
 
     pub(super) async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
-        if reads.documents.is_empty() && reads.unique.is_empty() {
+        if *reads == Reads::default() {
             return Ok(Found::default());
         }
         let names: Vec<String> = reads.documents.iter().map(|key| self.keys.document(space, key)).collect();
@@ -113,11 +113,24 @@ impl RedisStore {
         for (unique, key) in &reads.unique {
             commands.cmd("HGET").arg(self.keys.unique(space, unique)).arg(key);
         }
-        let mut values = self.ask(&commands).await?;
-        let holders = values.split_off(names.len());
+        for (index, entry) in &reads.entries {
+            commands.cmd("ZSCORE").arg(self.keys.index(space, index)).arg(member(entry));
+        }
+        for owner in &reads.timers {
+            commands.cmd("ZSCORE").arg(self.keys.timers(space)).arg(owner_member(owner));
+            commands.cmd("HGET").arg(self.keys.claims(space)).arg(owner_member(owner));
+        }
+        let mut values = self.ask(&commands).await?.into_iter();
+        let mut next = || values.next().unwrap_or(Value::Nil);
         Ok(Found {
-            documents: names.iter().zip(values).map(|(name, value)| document(name, value)).collect::<Result<_, _>>()?,
-            unique: holders.into_iter().map(reply).collect::<Result<_, _>>()?,
+            documents: names.iter().map(|name| document(name, next())).collect::<Result<_, _>>()?,
+            unique: reads.unique.iter().map(|_| reply(next())).collect::<Result<_, _>>()?,
+            entries: reads
+                .entries
+                .iter()
+                .map(|_| reply::<Option<f64>>(next()).map(|score| score.is_some()))
+                .collect::<Result<_, _>>()?,
+            timers: reads.timers.iter().map(|owner| found_timer(owner, next(), next())).collect::<Result<_, _>>()?,
         })
     }
 
@@ -242,14 +255,8 @@ impl RedisStore {
     }
 
     pub(super) async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
-        let member = owner_member(owner);
-        let mut commands = Pipeline::new();
-        commands.cmd("ZSCORE").arg(self.keys.timers(space)).arg(&member);
-        commands.cmd("HGET").arg(self.keys.claims(space)).arg(&member);
-        let mut values = self.ask(&commands).await?.into_iter();
-        let score: Option<f64> = reply(values.next().unwrap_or(Value::Nil))?;
-        let claim: Option<String> = reply(values.next().unwrap_or(Value::Nil))?;
-        score.map(|score| timer(&member, score, claim.as_deref())).transpose()
+        let reads = Reads { timers: vec![owner.clone()], ..Reads::default() };
+        Ok(self.read(space, &reads).await?.timers.pop().flatten())
     }
 
     pub(super) async fn timers(
@@ -348,6 +355,13 @@ impl RedisStore {
     async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, StoreError> {
         self.link.send(commands, Access::Data, Repeat::Once).await
     }
+}
+
+/// The timer of an owner from its score and its claim.
+fn found_timer(owner: &Owner, score: Value, claim: Value) -> Result<Option<Timer>, StoreError> {
+    let claim: Option<String> = reply(claim)?;
+    let score: Option<f64> = reply(score)?;
+    score.map(|score| timer(&owner_member(owner), score, claim.as_deref())).transpose()
 }
 
 /// Redis counts up to here.

@@ -252,6 +252,17 @@ impl Daemon {
         self.directory.path()
     }
 
+    /// All bytes that the store keeps.
+    pub fn stored(&self) -> Vec<u8> {
+        let Some(redis) = &self.redis else { return std::fs::read(self.data().join("usherd.redb")).unwrap() };
+        // The server writes uncompressed commands into its append-only file.
+        let answer = redis.ask("CONFIG GET dir");
+        let directory = answer.lines().map(str::trim).find(|line| line.starts_with('/')).unwrap().to_owned();
+        let files = std::fs::read_dir(format!("{directory}/appendonlydir")).unwrap();
+        let files = files.map(|entry| entry.unwrap().path()).filter(|file| file.to_string_lossy().contains("incr"));
+        files.flat_map(|file| std::fs::read(file).unwrap()).collect()
+    }
+
     /// The SCIM token of the first start.
     pub fn token(&self) -> &str {
         assert!(!self.token.is_empty(), "the first start printed no token:\n{}", self.stdout());
@@ -353,6 +364,16 @@ impl Daemon {
             invitation["state"] != "live" || invitation["sends"] == 0 || invitation["sentAt"].is_string()
         };
         eventually(|| self.get("/Users").json()["Resources"].as_array().unwrap().iter().all(is_out).then_some(()));
+    }
+
+    /// Reconciliation finds nothing to repair in the account, whether the daemon runs or not. That an account has no
+    /// Active admin yet is no fault of the store.
+    #[track_caller]
+    pub fn assert_consistent(&self, account: &str) {
+        let done = self.cli(&["reconcile", "--account", account, "--dry-run"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let wrong: Vec<&str> = done.stdout.lines().filter(|line| !line.starts_with("V10\t")).collect();
+        assert!(wrong.is_empty(), "the store does not agree with itself: {wrong:#?}");
     }
 
     /// All mail files, oldest first.

@@ -1,0 +1,291 @@
+//! A run over one account: its walk, and how a repair is committed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::invariant::Invariant;
+use super::ledger::Ledger;
+use super::report::{Finding, Mode, Outcome, Report};
+use crate::directory::audit::{Actor, AuditEvent, Door};
+use crate::directory::kind::Kind;
+use crate::directory::request::{Context, Request};
+use crate::directory::{Directory, Error, keys};
+use crate::domain::ids::{AccountId, ResourceId};
+use crate::domain::time::Timestamp;
+use crate::store::{Batch, Check, Document, DocumentKey, EventId, Index, Item, Reads, Space, StoreError, Write};
+
+/// Why a run ends before its end.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// [`Report::MAX_REPAIRS`] are done.
+    TooMany,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Halt::Failed(error)
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Halt::Failed(error.into())
+    }
+}
+
+/// What is wrong with one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub invariant: Invariant,
+    pub what: String,
+}
+
+impl Wrong {
+    pub fn of(invariant: Invariant, what: impl Into<String>) -> Self {
+        Wrong { invariant, what: what.into() }
+    }
+}
+
+/// What the audit stream says, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// The last revision of each user.
+    pub revisions: HashMap<ResourceId, u64>,
+    pub oldest: Option<Timestamp>,
+    pub newest: Option<Timestamp>,
+    pub read_to: Option<EventId>,
+}
+
+/// So many documents are read at once.
+pub(super) const CHUNK: usize = 100;
+/// So many entries of an index are read at once.
+pub(super) const PAGE: usize = 1_000;
+/// So often a document that others write meanwhile is looked at again.
+pub(super) const ATTEMPTS: usize = 3;
+/// The longest pause between two pieces.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) struct Run<'a> {
+    pub directory: &'a Directory,
+    pub request: Request,
+    pub space: Space,
+    mode: Mode,
+    pub report: Report,
+    pub ledger: Ledger,
+    /// Seats held, by license, as the users met so far say.
+    pub seats: BTreeMap<ResourceId, i64>,
+    /// Effective Account Admins met so far.
+    pub admins: i64,
+    pub heard: Heard,
+    /// The group whose members came last, and whether it exists.
+    pub last_group: Option<(String, bool)>,
+    piece_began: Instant,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(directory: &'a Directory, account: &AccountId, mode: Mode) -> Self {
+        Run {
+            directory,
+            request: Request::trusted(account.clone(), Actor::new(Door::System, ACTOR)),
+            space: Space::Account(account.clone()),
+            mode,
+            report: Report::default(),
+            ledger: Ledger::new(),
+            seats: BTreeMap::new(),
+            admins: 0,
+            heard: Heard::default(),
+            last_group: None,
+            piece_began: Instant::now(),
+        }
+    }
+
+    pub async fn everything(&mut self) -> Result<(), Halt> {
+        // First, so that no document is older than what was heard of it.
+        self.listen().await?;
+        self.look().await?;
+        if !self.ledger.balances() {
+            self.remove_stale().await?;
+            self.add_missing().await?;
+        }
+        self.timers().await?;
+        self.counts().await
+    }
+
+    /// The first walk: every document by itself, and both sides of the ledger.
+    async fn look(&mut self) -> Result<(), Halt> {
+        let (context, _) = self.directory.open(&self.request, &[]).await?;
+        let mut items = self.directory.store.walk(&self.space);
+        let mut waiting = Vec::with_capacity(CHUNK);
+        let mut others = 0;
+        while let Some(item) = items.recv().await {
+            match item? {
+                Item::Document { kind, id, document } => {
+                    // Others are of no interest here, or of a newer release.
+                    let Some(kind) = known_kind(&kind) else { continue };
+                    waiting.push((DocumentKey::new(kind, id), document));
+                    if waiting.len() == CHUNK {
+                        self.documents(&context, std::mem::take(&mut waiting)).await?;
+                        self.pause().await;
+                    }
+                }
+                Item::Entry { index, entry } => {
+                    self.enter_entry(&index, &entry).await?;
+                    others += 1;
+                }
+                Item::Unique { unique, key, id } => {
+                    self.enter_unique(&unique, &key, &id);
+                    others += 1;
+                }
+                Item::Timer { .. } | Item::Counter { .. } | Item::Event { .. } => {}
+            }
+            if others == PAGE {
+                others = 0;
+                self.pause().await;
+            }
+        }
+        self.documents(&context, waiting).await
+    }
+
+    async fn documents(&mut self, context: &Context, found: Vec<(DocumentKey, Document)>) -> Result<(), Halt> {
+        self.report.documents += found.len();
+        let (users, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| key.kind == keys::USER);
+        self.users(context, &users).await?;
+        for (key, document) in &others {
+            match key.kind {
+                keys::OUTBOX => self.letter(key, document).await?,
+                _ => self.other(key, document).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others have the store for as long as the last piece took.
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.piece_began.elapsed().min(LONGEST_PAUSE)).await;
+        self.piece_began = Instant::now();
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.directory.store.now()
+    }
+
+    pub fn alert(&mut self, invariant: Invariant, subject: impl Into<String>, what: impl Into<String>) {
+        let finding = Finding { invariant, outcome: Outcome::Alert, subject: subject.into(), what: what.into() };
+        tracing::warn!(%invariant, subject = finding.subject, what = finding.what, "the Account Admins should know");
+        self.report.note(finding);
+    }
+
+    /// Commits a repair of `subject` with its audit event. `false`: somebody else was faster, so that it has to be
+    /// looked at again. A dry run only looks whether the checks still hold.
+    pub async fn repair(&mut self, subject: &DocumentKey, wrong: &[Wrong], mut batch: Batch) -> Result<bool, Halt> {
+        let revision = revision_made(&batch, subject);
+        batch.writes.push(Write::EventAppend { body: self.event(subject, revision, wrong).into() });
+        self.repair_with_event(subject, wrong, batch).await
+    }
+
+    /// As [`Run::repair`], for a batch that has an event already.
+    pub async fn repair_with_event(
+        &mut self,
+        subject: &DocumentKey,
+        wrong: &[Wrong],
+        batch: Batch,
+    ) -> Result<bool, Halt> {
+        let (done, outcome) = match self.mode {
+            Mode::DryRun => (self.holds(&batch.checks).await?, Outcome::WouldRepair),
+            Mode::Repair => {
+                if self.report.total(Outcome::Repaired) + wrong.len() > Report::MAX_REPAIRS {
+                    self.report.stopped = true;
+                    return Err(Halt::TooMany);
+                }
+                (self.directory.committed(&self.space, &batch).await?, Outcome::Repaired)
+            }
+        };
+        if done {
+            for Wrong { invariant, what } in wrong {
+                let subject = name(subject);
+                tracing::info!(%invariant, subject, what, outcome = outcome.as_str(), "reconciled");
+                self.report.note(Finding { invariant: *invariant, outcome, subject, what: what.clone() });
+            }
+        }
+        Ok(done)
+    }
+
+    /// Whether the checks hold now, told by reading. Those of counters and claims count as held.
+    async fn holds(&self, checks: &[Check]) -> Result<bool, Halt> {
+        let mut reads = Reads::default();
+        for check in checks {
+            match check {
+                Check::Revision { key, .. } | Check::Exists { key } | Check::Absent { key } => {
+                    reads.documents.push(key.clone());
+                }
+                Check::Free { unique, key } | Check::Held { unique, key, .. } => {
+                    reads.unique.push((unique, key.clone()))
+                }
+                Check::Indexed { index, entry, .. } => reads.entries.push((index.clone(), entry.clone())),
+                Check::Timer { owner, .. } => reads.timers.push(owner.clone()),
+                Check::Counter { .. } | Check::Claimed { .. } => {}
+            }
+        }
+        let found = self.directory.store.read(&self.space, &reads).await?;
+        let (mut documents, mut unique) = (found.documents.iter(), found.unique.iter());
+        let (mut entries, mut timers) = (found.entries.iter(), found.timers.iter());
+        let mut holds = |check: &Check| match check {
+            Check::Revision { revision, .. } => {
+                documents.next().and_then(Option::as_ref).is_some_and(|found| found.revision == *revision)
+            }
+            Check::Exists { .. } => documents.next().is_some_and(Option::is_some),
+            Check::Absent { .. } => documents.next().is_some_and(Option::is_none),
+            Check::Free { .. } => unique.next().is_some_and(Option::is_none),
+            Check::Held { id, .. } => unique.next().and_then(Option::as_ref) == Some(id),
+            Check::Indexed { present, .. } => entries.next() == Some(present),
+            Check::Timer { wakes, .. } => timers.next().map(|timer| timer.as_ref().map(|it| it.wakes)) == Some(*wakes),
+            Check::Counter { .. } | Check::Claimed { .. } => true,
+        };
+        Ok(checks.iter().all(&mut holds))
+    }
+
+    fn event(&self, subject: &DocumentKey, revision: Option<u64>, wrong: &[Wrong]) -> Vec<u8> {
+        let id = subject.id.parse().ok();
+        let is_user = subject.kind == keys::USER;
+        let event = AuditEvent {
+            user: id.filter(|_| is_user),
+            resource: id.filter(|_| !is_user),
+            revision,
+            attributes: wrong.iter().map(|wrong| wrong.invariant.to_string()).collect(),
+            ..AuditEvent::new(self.now(), Actor::new(Door::System, ACTOR), REPAIRED)
+        };
+        serde_json::to_vec(&event).expect("an event has only string keys")
+    }
+}
+
+/// The revision that a batch makes of a document without putting it.
+fn revision_made(batch: &Batch, subject: &DocumentKey) -> Option<u64> {
+    let bumps = |write: &Write| matches!(write, Write::Touch { key, bump: Some(_), .. } if key == subject);
+    let revision = batch.checks.iter().find_map(|check| match check {
+        Check::Revision { key, revision } if key == subject => Some(*revision),
+        _ => None, // only one of many checks says so
+    })?;
+    batch.writes.iter().any(bumps).then_some(revision + 1)
+}
+
+const ACTOR: &str = "reconcile";
+/// The audit event of a repair; its attributes are the invariants.
+pub(super) const REPAIRED: &str = "reconcile.repaired";
+
+/// How a finding names a document.
+pub(super) fn name(key: &DocumentKey) -> String {
+    format!("{} {}", key.kind, key.id)
+}
+
+/// The kinds of documents that stand in indexes that the walk knows.
+pub(super) fn known_kind(kind: &str) -> Option<&'static str> {
+    let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
+    kinds.chain([keys::TOKEN, keys::OUTBOX]).find(|known| *known == kind)
+}
+
+pub(super) fn index(name: impl std::fmt::Display) -> Index {
+    Index::new(name)
+}
