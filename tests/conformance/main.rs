@@ -11,6 +11,7 @@ mod redis_server;
 
 mod bounds;
 mod characteristics;
+mod page;
 
 mod tester;
 mod versions;
