@@ -28,6 +28,7 @@ pub mod assignments;
 pub mod audit;
 pub mod beside;
 mod change;
+pub mod comparison;
 pub mod console;
 pub mod editing;
 pub mod entropy;
