@@ -172,6 +172,7 @@ pub struct Metrics {
     store_seconds: Family<StoreLabels, Histogram, Seconds>,
     store_unavailable: Counter,
     mails: Family<MailLabels, Counter>,
+    mail_paused: Gauge,
     transitions: Family<EventLabels, Counter>,
     timers_claimed: Counter,
     jobs: Family<JobLabels, Counter>,
@@ -181,6 +182,7 @@ pub struct Metrics {
     ready: Gauge,
     clock_offset: Gauge<f64, AtomicU64>,
     certificate_reload_failures: Counter,
+    story_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -199,6 +201,7 @@ impl Metrics {
         let store_seconds = Family::new_with_constructor(Seconds);
         let store_unavailable = Counter::default();
         let mails = Family::default();
+        let mail_paused = Gauge::default();
         let transitions = Family::default();
         let timers_claimed = Counter::default();
         let jobs = Family::default();
@@ -208,6 +211,7 @@ impl Metrics {
         let ready = Gauge::default();
         let clock_offset = Gauge::default();
         let certificate_reload_failures = Counter::default();
+        let story_dropped = Counter::default();
 
         registry.register("http_requests", "Requests answered, by route and status", Family::clone(&requests));
         registry.register_with_unit(
@@ -226,6 +230,11 @@ impl Metrics {
         );
         registry.register("store_unavailable", "Calls of the store without a usable answer", store_unavailable.clone());
         registry.register("mails", "Attempts to send a mail, by outcome", Family::clone(&mails));
+        registry.register(
+            "mail_paused",
+            "1 while the mail queue waits because of what the relay said",
+            mail_paused.clone(),
+        );
         registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
@@ -252,6 +261,11 @@ impl Metrics {
             "Changed certificate files that could not be used",
             certificate_reload_failures.clone(),
         );
+        registry.register(
+            "story_dropped",
+            "SCIM requests that are not in the story: too many at once, or the store did not take them",
+            story_dropped.clone(),
+        );
         Metrics {
             registry,
             requests,
@@ -261,6 +275,7 @@ impl Metrics {
             store_seconds,
             store_unavailable,
             mails,
+            mail_paused,
             transitions,
             timers_claimed,
             jobs,
@@ -270,6 +285,7 @@ impl Metrics {
             ready,
             clock_offset,
             certificate_reload_failures,
+            story_dropped,
         }
     }
 
@@ -309,6 +325,10 @@ impl Metrics {
         self.mails.get_or_create(&MailLabels { outcome }).inc();
     }
 
+    pub fn mail_paused(&self, paused: bool) {
+        self.mail_paused.set(i64::from(paused));
+    }
+
     /// `event` is the name of the lifecycle event, such as `accepted`.
     pub fn transition(&self, event: &'static str) {
         self.transitions.get_or_create(&EventLabels { event }).inc();
@@ -342,6 +362,11 @@ impl Metrics {
 
     pub fn clock_offset_seconds(&self, offset: f64) {
         self.clock_offset.set(offset);
+    }
+
+    /// Requests whose story is lost.
+    pub fn story_dropped(&self, requests: u64) {
+        self.story_dropped.inc_by(requests);
     }
 
     pub fn certificate_reload_failed(&self) {

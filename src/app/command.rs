@@ -14,18 +14,23 @@ use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
 use super::reconcile;
 use super::socket::{Held, ask_daemon};
+use super::story;
 use crate::cli::{
-    AccountCommand, AdminCommand, Command, JobsCommand, KeysCommand, MailCommand, TokenCommand, UserCommand,
+    AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
+    TokenCommand, UserCommand,
 };
 use crate::config::Settings;
-use crate::directory::accounts::WrongStore;
+use crate::directory::accounts::{AccountChanges, WrongStore, by_operator};
+use crate::directory::brake::BrakeDecision;
+use crate::directory::clients::{BrakeState, ClientSummary};
+use crate::directory::hold::Deciding;
 use crate::directory::record::UserRecord;
-use crate::directory::tokens::{NewToken, Token};
+use crate::directory::tokens::{NewToken, Token, TokenSummary};
 use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
-use crate::domain::names::EmailAddress;
-use crate::http::limits::Rate;
+use crate::domain::names::{ClientName, EmailAddress};
+use crate::domain::time::Timestamp;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -116,8 +121,10 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
     match command {
         Command::Account(command) => account(tools, command).await,
         Command::Token(command) => token(tools, command).await,
+        Command::Client(command) => client(tools, command).await,
+        Command::Brake(command) => brake(tools, command).await,
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
-        Command::User(UserCommand::Show { account, name }) => show_user(tools, account, name).await,
+        Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
         Command::Reconcile { account, against: Some(file), apply, client, .. } => {
@@ -164,8 +171,9 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
             }
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
-        AccountCommand::Set { id, name, admit } => {
-            let account = directory.set_account(id, name.as_deref(), *admit).await?;
+        AccountCommand::Set { id, name, admit, hold_above, brake } => {
+            let changes = AccountChanges { name: name.clone(), admit: *admit, hold_above: *hold_above, brake: *brake };
+            let account = directory.set_account(id, &changes).await?;
             Ok(said(format!("Account {id} ({}) is changed.", account.name)))
         }
         AccountCommand::Delete { id, .. } => {
@@ -195,15 +203,17 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
         }
         TokenCommand::List { account } => {
             let now = directory.store().now();
-            let tokens = directory.list_tokens(account).await?;
-            let lines = tokens.iter().map(|token| {
+            let tokens = directory.token_summaries(account).await?;
+            let lines = tokens.iter().map(|TokenSummary { token, last_used }| {
                 let state = match (token.revoked_at, token.expires_at) {
                     (Some(at), _) => format!("revoked {at}"),
                     (None, Some(at)) if at <= now => format!("expired {at}"),
                     (None, Some(at)) => format!("until {at}"),
                     (None, None) => "no end".to_owned(),
                 };
-                format!("{}\t{}\t{}\t{}\t{state}", token.id, token.client, token.profile, token.scopes)
+                let used = last_used.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+                let test = if token.test { "\ttest" } else { "" };
+                format!("{}\t{}\t{}\t{}\t{state}\t{used}{test}", token.id, token.client, token.profile, token.scopes)
             });
             Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
         }
@@ -244,6 +254,77 @@ async fn one_token(directory: &Directory, account: &AccountId, named: &str) -> R
     }
 }
 
+async fn client(tools: &Tools<'_>, command: &ClientCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        ClientCommand::List { account } => {
+            let (context, _) = directory.open(&by_operator(account), &[]).await?;
+            let clients = directory.clients(&context).await?;
+            let lines = clients.iter().map(|client| describe(client, context.now));
+            Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
+        }
+        ClientCommand::Pause { account, name } => {
+            directory.pause_client(&by_operator(account), name).await?;
+            Ok(said(format!("The client {name} is paused: it reads, and writes nothing.")))
+        }
+        ClientCommand::Resume { account, name } => {
+            directory.resume_client(&by_operator(account), name).await?;
+            Ok(said(format!("The client {name} is not paused.")))
+        }
+        ClientCommand::Held { account, name, decision } => {
+            let Deciding { held, goes_on } = directory.decide_held(&by_operator(account), name, *decision).await?;
+            let progress = if goes_on { "is being carried out in the background" } else { "is carried out" };
+            Ok(said(format!("The decision on {held} held invitations of the client {name} {progress}.")))
+        }
+    }
+}
+
+/// A line of `client list`.
+fn describe(client: &ClientSummary, now: Timestamp) -> String {
+    let at = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let living = client.tokens.iter().filter(|summary| summary.token.is_alive(now)).count();
+    let mut line = format!(
+        "{}\ttokens {living}\tusers {}\theld {}\tlast used {}",
+        client.name,
+        client.managed,
+        client.held,
+        at(client.last_used)
+    );
+    if let Some(paused) = &client.paused {
+        write!(line, "\tpaused {}", paused.at).expect("writing to memory");
+    }
+    match &client.brake {
+        Some(BrakeState::Engaged { since, .. }) => write!(line, "\tbraked {since}"),
+        Some(BrakeState::Rejected { since, .. }) => write!(line, "\tbraked {since}, rejected"),
+        Some(BrakeState::Released { until, .. }) if *until > now => write!(line, "\tunbraked until {until}"),
+        Some(BrakeState::Released { .. }) | None => Ok(()),
+    }
+    .expect("writing to memory");
+    line
+}
+
+async fn brake(tools: &Tools<'_>, command: &BrakeCommand) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    match command {
+        BrakeCommand::Resume { account, client: Some(client) } => {
+            directory.decide_brake(&by_operator(account), client, BrakeDecision::Resume).await?;
+            Ok(said(format!("The client {client} goes on; nothing is held up for an hour.")))
+        }
+        BrakeCommand::Resume { account, client: None } => {
+            let resumed = directory.resume_brakes(&by_operator(account)).await?;
+            let names = resumed.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", ");
+            Ok(said(match names.as_str() {
+                "" => format!("No brake is on in account {account}."),
+                names => format!("These clients go on, and nothing is held up for an hour: {names}."),
+            }))
+        }
+        BrakeCommand::Reject { account, client } => {
+            directory.decide_brake(&by_operator(account), client, BrakeDecision::Reject).await?;
+            Ok(said(format!("Nobody loses access through the client {client} until its brake is resumed.")))
+        }
+    }
+}
+
 async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Output, CommandError> {
     let granted = tools.directory.grant_admin(account, user).await?;
     let name = granted.record.user.user_name.as_str();
@@ -255,13 +336,29 @@ async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Out
     })
 }
 
-async fn show_user(tools: &Tools<'_>, account: &AccountId, name: &str) -> Result<Output, CommandError> {
+async fn show_user(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    name: &str,
+    with_story: bool,
+) -> Result<Output, CommandError> {
     let found = tools.directory.find_user(account, name).await?;
-    let record = found.filter(UserRecord::exists);
-    let record = record.ok_or_else(|| CommandError::Failed(format!("account {account} has no user {name}")))?;
-    let shown = shown(tools.directory, &record);
-    let result = serde_json::to_string_pretty(&shown).map_err(|error| CommandError::Failed(error.to_string()))?;
-    Ok(Output { result, words: String::new() })
+    let story = if with_story { story::about(tools.directory, account, name).await? } else { Vec::new() };
+    let nobody = || format!("account {account} has no user {name}");
+    let (mut value, words) = match found.filter(UserRecord::exists) {
+        Some(record) => (shown(tools.directory, &record), String::new()),
+        None if !story.is_empty() => (json!({ "user": null }), nobody()),
+        None if with_story => {
+            let detail = "and no identity provider asked for that name within the last 7 days";
+            return Err(CommandError::Failed(format!("{}, {detail}", nobody())));
+        }
+        None => return Err(CommandError::Failed(nobody())),
+    };
+    if with_story {
+        value["story"] = story.into();
+    }
+    let result = serde_json::to_string_pretty(&value).map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(Output { result, words })
 }
 
 /// A user with what SCIM does not tell.
@@ -311,7 +408,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
                 tools.settings.jobs.time_zone.clone(),
                 entropy::jitter,
             )
-            .paced(tools.settings.mail.rate.and_then(Rate::quota));
+            .paced(tools.settings.mail_pace());
             let mut done = 0;
             loop {
                 match worker.run_one().await?.claimed {

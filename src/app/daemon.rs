@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::Method;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,11 +20,14 @@ use crate::http::edge::EdgeSettings;
 use crate::http::guard::ChooseBounds;
 use crate::http::headers::SecurityHeaders;
 use crate::http::hosts::Hosts;
-use crate::http::limits::{Limits, Rate};
+use crate::http::limits::Limits;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
+use crate::http::scim::Teller;
 use crate::http::serve::{Drained, ServeSettings, serve};
 use crate::http::service::{Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
+use crate::jobs::scribe::{self, Scribe};
+use crate::jobs::uses;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -152,6 +156,8 @@ impl Daemon {
             shutdown.soft.cancel();
             shutdown.hard.cancel();
         }
+        // The last that could hand anything over to the story.
+        drop(opened);
         tracker.close();
         tokio::select! {
             () = tracker.wait() => {}
@@ -239,7 +245,7 @@ impl Start<'_> {
             settings.jobs.time_zone.clone(),
             entropy::jitter,
         )
-        .paced(settings.mail.rate.and_then(Rate::quota));
+        .paced(settings.mail_pace());
         vital.spawn("worker", {
             let (stop, pulse) = (shutdown.soft.clone(), watchdog.watch("worker", WORKER_SILENCE));
             async move { worker.run_until(stop, || pulse.beat()).await }
@@ -248,6 +254,9 @@ impl Start<'_> {
             let (ticker, stop) = (super::ticker(settings, &directory, metrics), shutdown.soft.clone());
             async move { ticker.run_until(stop).await }
         });
+        let (teller, heard) = mpsc::channel(scribe::WAITING);
+        vital.spawn("story", Scribe::new(Arc::clone(&directory), Arc::clone(metrics), heard).run());
+        vital.spawn("bookkeeper", uses::write_until(Arc::clone(&directory), shutdown.soft.clone()));
         let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
         vital.spawn("limits", {
             let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());
@@ -257,6 +266,7 @@ impl Start<'_> {
             directory,
             limits,
             metrics: Arc::clone(metrics),
+            story: Teller::new(teller, Arc::clone(metrics)),
             settings: Arc::new(ServiceSettings {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),

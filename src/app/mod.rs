@@ -13,6 +13,7 @@ mod reconcile;
 mod router;
 mod schemas;
 mod socket;
+mod story;
 
 use std::sync::Arc;
 

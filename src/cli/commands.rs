@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::config::values::{mail_address, span, text};
+use crate::directory::accounts::Setting;
+use crate::directory::hold::Decision;
 use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::Admit;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::Scope;
 use crate::jobs::schedule::JobName;
@@ -25,6 +27,12 @@ pub enum Command {
     /// Tokens with which identity providers and scripts sign in
     #[command(subcommand, after_help = "Example:\n  usherd token list --account acme")]
     Token(TokenCommand),
+    /// Clients: what an identity provider may do in an account at the moment
+    #[command(subcommand, after_help = "Example:\n  usherd client list --account acme")]
+    Client(ClientCommand),
+    /// The brake that stops a client from deactivating too many people at once
+    #[command(subcommand, after_help = "Example:\n  usherd brake resume --account acme")]
+    Brake(BrakeCommand),
     /// Break-glass access for administrators
     #[command(subcommand, after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
     Admin(AdminCommand),
@@ -137,8 +145,11 @@ pub enum AccountCommand {
     List,
     /// Change an account's settings
     #[command(
-        group = clap::ArgGroup::new("settings").args(["name", "admit"]).multiple(true).required(true),
-        after_help = "Example:\n  usherd account set acme --name Acme-Europe --admit notify"
+        group = clap::ArgGroup::new("settings")
+            .args(["name", "admit", "hold_above", "brake"])
+            .multiple(true)
+            .required(true),
+        after_help = "Example:\n  usherd account set acme --name Acme-Europe --admit notify --brake 20,25"
     )]
     Set {
         id: AccountId,
@@ -148,6 +159,14 @@ pub enum AccountCommand {
         /// What provisioning a user does, instead of provisioning.admit
         #[arg(long, value_name = "POLICY", value_parser = words::admit())]
         admit: Option<Admit>,
+        /// First invitations of one client within an hour that go out at once, or off, or default for
+        /// provisioning.hold_above
+        #[arg(long, value_name = "NUMBER", value_parser = words::hold_above)]
+        hold_above: Option<Setting<u32>>,
+        /// How many Active users one client may deactivate within 10 minutes, and how many percent of them, whichever
+        /// is more; or off, or default for provisioning.brake
+        #[arg(long, value_name = "MIN,PERCENT", value_parser = words::brake)]
+        brake: Option<Setting<BrakeLimit>>,
     },
     /// Delete an account with everything in it
     #[command(after_help = "Example:\n  usherd account delete acme --yes")]
@@ -221,6 +240,66 @@ pub enum TokenCommand {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
+pub enum ClientCommand {
+    /// List the clients of an account: users, held invitations, pause and brake, last use
+    #[command(after_help = "Example:\n  usherd client list --account acme")]
+    List {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Let a client write nothing until it is resumed; it goes on reading
+    #[command(after_help = "Example:\n  usherd client pause --account acme okta")]
+    Pause {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+    },
+    /// Let a paused client write again
+    #[command(after_help = "Example:\n  usherd client resume --account acme okta")]
+    Resume {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+    },
+    /// Decide about all of a client's invitations that are held
+    #[command(after_help = "Example:\n  usherd client held --account acme okta send")]
+    Held {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(value_parser = ClientName::parse)]
+        name: ClientName,
+        /// What becomes of them
+        #[arg(value_parser = words::held())]
+        decision: Decision,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum BrakeCommand {
+    /// The losses were meant: let a braked client go on, without a bound for an hour
+    #[command(after_help = "Example:\n  usherd brake resume --account acme")]
+    Resume {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Of this client only [default: of all whose brake is on]
+        #[arg(long, value_parser = ClientName::parse)]
+        client: Option<ClientName>,
+    },
+    /// The losses were not meant: nobody loses access through the client until it is resumed
+    #[command(after_help = "Example:\n  usherd brake reject --account acme --client okta")]
+    Reject {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        #[arg(long, value_parser = ClientName::parse)]
+        client: ClientName,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
 pub enum AdminCommand {
     /// Make somebody an Account Admin, when nobody is left who could
     #[command(after_help = "Example:\n  usherd admin grant --account acme --user ada@example.com")]
@@ -237,13 +316,17 @@ pub enum AdminCommand {
 #[serde(rename_all = "kebab-case")]
 pub enum UserCommand {
     /// Show a user: status and why, invitation, roles, licenses
-    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com")]
+    #[command(after_help = "Example:\n  usherd user show --account acme ada@example.com --story")]
     Show {
         #[arg(long, value_name = "ID")]
         account: AccountId,
         /// Their user name or id
         #[arg(value_parser = text)]
         name: String,
+        /// Also what identity providers asked about them lately, what they were answered, and what to change: works
+        /// for somebody who was never created, too
+        #[arg(long)]
+        story: bool,
     },
 }
 

@@ -15,7 +15,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use clap_complete::Shell;
 
 pub use commands::{
-    AccountCommand, AdminCommand, Command, JobsCommand, KeysCommand, MailCommand, TokenCommand, UserCommand,
+    AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
+    TokenCommand, UserCommand,
 };
 
 /// The command did what it was asked.
@@ -104,7 +105,10 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::domain::lifecycle::Admit;
+    use crate::directory::account::Own;
+    use crate::directory::accounts::Setting;
+    use crate::directory::hold::Decision;
+    use crate::domain::lifecycle::{Admit, BrakeLimit};
     use crate::domain::names::{ClientName, EmailAddress};
     use crate::domain::secrets::{Scope, Scopes};
     use crate::jobs::schedule::JobName;
@@ -143,7 +147,9 @@ mod tests {
             Command::Account(AccountCommand::Set {
                 id: account(),
                 name: Some("Acme".into()),
-                admit: Some(Admit::Silent)
+                admit: Some(Admit::Silent),
+                hold_above: None,
+                brake: None,
             })
         );
         assert_eq!(
@@ -181,12 +187,57 @@ mod tests {
             })
         );
         assert_eq!(
+            command("usherd account set acme --hold-above off --brake 20,25"),
+            Command::Account(AccountCommand::Set {
+                id: account(),
+                name: None,
+                admit: None,
+                hold_above: Some(Setting::Own(Own::Off)),
+                brake: Some(Setting::Own(Own::On(BrakeLimit { min: 20, percent: 25 }))),
+            })
+        );
+        assert_eq!(
+            command("usherd account set acme --hold-above 7 --brake default"),
+            Command::Account(AccountCommand::Set {
+                id: account(),
+                name: None,
+                admit: None,
+                hold_above: Some(Setting::Own(Own::On(7))),
+                brake: Some(Setting::Configured),
+            })
+        );
+        let okta = || ClientName::parse("okta").unwrap();
+        assert_eq!(
+            command("usherd client list --account acme"),
+            Command::Client(ClientCommand::List { account: account() })
+        );
+        assert_eq!(
+            command("usherd client pause --account acme okta"),
+            Command::Client(ClientCommand::Pause { account: account(), name: okta() })
+        );
+        assert_eq!(
+            command("usherd client resume --account acme okta"),
+            Command::Client(ClientCommand::Resume { account: account(), name: okta() })
+        );
+        assert_eq!(
+            command("usherd client held --account acme okta drop"),
+            Command::Client(ClientCommand::Held { account: account(), name: okta(), decision: Decision::Drop })
+        );
+        assert_eq!(
+            command("usherd brake resume --account acme"),
+            Command::Brake(BrakeCommand::Resume { account: account(), client: None })
+        );
+        assert_eq!(
+            command("usherd brake reject --account acme --client okta"),
+            Command::Brake(BrakeCommand::Reject { account: account(), client: okta() })
+        );
+        assert_eq!(
             command("usherd admin grant --account acme --user ada"),
             Command::Admin(AdminCommand::Grant { account: account(), user: "ada".into() })
         );
         assert_eq!(
             command("usherd user show --account acme ada"),
-            Command::User(UserCommand::Show { account: account(), name: "ada".into() })
+            Command::User(UserCommand::Show { account: account(), name: "ada".into(), story: false })
         );
         assert_eq!(
             command("usherd mail test --to ada@example.com --locale de"),
@@ -255,6 +306,11 @@ mod tests {
     #[case("usherd account create Acme --name Acme --admin-email ada@example.com", 64)]
     #[case("usherd account create acme --name Acme --admin-email nobody", 64)]
     #[case("usherd account set acme", 64)]
+    #[case("usherd account set acme --brake 5", 64)]
+    #[case("usherd account set acme --brake 5,101", 64)]
+    #[case("usherd account set acme --hold-above -1", 64)]
+    #[case("usherd client held --account acme okta perhaps", 64)]
+    #[case("usherd brake reject --account acme", 64)]
     #[case("usherd token create --account acme --name okta --expires 90", 64)]
     #[case("usherd token create --account acme --name okta --scope everything", 64)]
     #[case("usherd jobs run nightly", 64)]
@@ -296,6 +352,9 @@ mod tests {
             "usherd account create acme --name Acme --admin-email ada@example.com",
             "usherd token create --account acme --name okta --scope users:takeover --expires 1h30m",
             "usherd token rotate --account acme okta --overlap 2h",
+            "usherd account set acme --brake 20,25 --hold-above default",
+            "usherd client held --account acme okta admit",
+            "usherd brake resume --account acme --client okta",
             "usherd jobs run reconcile",
             "usherd reconcile --account acme --against people.csv --apply",
             "usherd init",

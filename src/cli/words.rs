@@ -2,8 +2,11 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::config::values::ADMIT;
-use crate::domain::lifecycle::Admit;
+use crate::config::values::{ADMIT, count};
+use crate::directory::account::Own;
+use crate::directory::accounts::Setting;
+use crate::directory::hold::Decision;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::secrets::{Scope, UnknownScope};
 use crate::scim::Profile;
 
@@ -20,6 +23,43 @@ const fn meaning_of_admit(admit: Admit) -> &'static str {
         Admit::Invite => "Pending, with an invitation by mail",
         Admit::Notify => "Active at once, with a welcome mail",
         Admit::Silent => "Active without mail",
+    }
+}
+
+/// What is to become of held invitations.
+pub fn held() -> impl TypedValueParser<Value = Decision> {
+    const WORDS: [(&str, Decision, &str); 3] = [
+        ("send", Decision::Send, "They go out by mail"),
+        ("admit", Decision::Admit, "The people become Active, without a mail"),
+        ("drop", Decision::Drop, "They are revoked"),
+    ];
+    let known = WORDS.map(|(word, _, meaning)| PossibleValue::new(word).help(meaning));
+    PossibleValuesParser::new(known).try_map(|word| {
+        let found = WORDS.iter().find(|(known, ..)| *known == word);
+        found.map(|(_, decision, _)| *decision).ok_or("no such decision")
+    })
+}
+
+/// A number, or a word on the whole.
+pub fn hold_above(text: &str) -> Result<Setting<u32>, String> {
+    setting(text, count(0..=1_000_000))
+}
+
+/// `MIN,PERCENT`, or a word on the whole.
+pub fn brake(text: &str) -> Result<Setting<BrakeLimit>, String> {
+    setting(text, |text| {
+        let (min, percent) = text.split_once(',').ok_or("not MIN,PERCENT, such as 5,10")?;
+        Ok(BrakeLimit { min: count(0..=1_000_000)(min)?, percent: count(0..=100)(percent)? })
+    })
+}
+
+fn setting<T>(text: &str, value: impl FnOnce(&str) -> Result<T, String>) -> Result<Setting<T>, String> {
+    match text {
+        "default" => Ok(Setting::Configured),
+        "off" => Ok(Setting::Own(Own::Off)),
+        text => value(text)
+            .map(|value| Setting::Own(Own::On(value)))
+            .map_err(|error| format!("{error}; or off, or default")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::{Settings, UnknownMembers};
+use crate::directory::mail_queue::Pace;
 use crate::http::bounds::BoundsTable;
 use crate::http::guard::Bounds;
 use crate::http::limits::LimitSettings;
@@ -44,6 +45,13 @@ impl Settings {
         }
     }
 
+    /// `mail.rate`; `None`: as fast as the relay takes mails.
+    pub fn mail_pace(&self) -> Option<Pace> {
+        let rate = self.mail.rate?;
+        let interval = (rate.per / rate.count.get()).max(Duration::from_micros(1));
+        Some(Pace { interval, burst: rate.burst.get() })
+    }
+
     /// `public_url` has no slash at its end ([`super::PublicUrl::as_str`]).
     pub fn directory_settings(&self, public_url: &str) -> directory::Settings {
         let invitations = &self.invitations;
@@ -67,6 +75,8 @@ impl Settings {
                 licenses: provisioning.licenses.clone(),
                 projects: provisioning.projects.clone(),
                 hold_until_start_date: provisioning.hold_until_start_date,
+                hold_above: provisioning.hold_above,
+                brake: provisioning.brake,
                 refuse_unknown_members: match provisioning.unknown_members {
                     UnknownMembers::Refuse => true,
                     UnknownMembers::Skip => false,

@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
 use super::settings::{
-    Audit, Bootstrap, Brake, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets,
-    Settings, Store, TlsFiles, UnknownMembers,
+    Audit, Bootstrap, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets, Settings,
+    Store, TlsFiles, UnknownMembers,
 };
 use super::values::{
     ADMIT, Expected, count, host, listen, mail_address, mail_domain, mailbox, network, parsed, path, rate, size_in,
     span, span_in, switch, text, time_zone, web_url, word,
 };
 use crate::domain::ids::AccountId;
+use crate::domain::lifecycle::BrakeLimit;
 use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
 use crate::domain::secrets::ProvisioningToken;
 use crate::domain::user::ACCOUNT_ADMIN;
@@ -152,7 +153,7 @@ fn remind_after(r: &mut Reader) -> Option<Vec<Duration>> {
 }
 
 fn provisioning(r: &mut Reader) -> Provisioning {
-    let brake = Brake {
+    let brake = BrakeLimit {
         min: r.value("provisioning.brake.min", count(0..=1_000_000)),
         percent: r.value("provisioning.brake.percent", count(0..=100)),
     };

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::public_url::PublicUrl;
 use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::Admit;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::EmailAddress;
 use crate::domain::roles::{LicenseSpec, Roles};
 use crate::domain::secrets::ProvisioningToken;
@@ -138,16 +138,8 @@ pub struct Provisioning {
     pub hold_above: Option<u32>,
     pub hold_until_start_date: bool,
     /// `None`: the brake is off.
-    pub brake: Option<Brake>,
+    pub brake: Option<BrakeLimit>,
     pub unknown_members: UnknownMembers,
-}
-
-/// The mass-deprovision brake (lifecycle: G9) holds above the larger of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brake {
-    pub min: u32,
-    /// Of the account's Active users.
-    pub percent: u8,
 }
 
 /// What a group write does with a member that usherd does not know.

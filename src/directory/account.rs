@@ -1,14 +1,16 @@
 //! An account (tenant) as stored, and the rules that hold in it: the configuration with the account's own settings on
 //! top.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::clients::ClientState;
 use super::settings::Settings;
 use crate::domain::ids::{AccountId, ResourceId};
-use crate::domain::lifecycle::{Admit, Policy, PolicyHold};
-use crate::domain::names::EmailAddress;
+use crate::domain::lifecycle::{Admit, BrakeLimit, Policy, PolicyHold};
+use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Minted, User};
 
@@ -27,6 +29,31 @@ pub struct Account {
     pub max_renewals: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until_start_date: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_above: Option<Own<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Own<BrakeLimit>>,
+    /// What admins and the brake have decided about clients. It stands here because every request reads, and every
+    /// batch checks, this document: a pause holds for whatever commits after it, and costs no trip.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clients: BTreeMap<ClientName, ClientState>,
+}
+
+/// An account's own word on something that can be turned off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Own<T> {
+    Off,
+    On(T),
+}
+
+impl<T> Own<T> {
+    fn into_option(self) -> Option<T> {
+        match self {
+            Own::Off => None,
+            Own::On(value) => Some(value),
+        }
+    }
 }
 
 /// What the store says about a user at this moment; see [`Policy`].
@@ -48,7 +75,29 @@ impl Account {
             invitation_ttl: None,
             max_renewals: None,
             hold_until_start_date: None,
+            hold_above: None,
+            brake: None,
+            clients: BTreeMap::new(),
         }
+    }
+
+    /// First invitations of one client within an hour that go out at once; `None`: all.
+    pub fn hold_above(&self, settings: &Settings) -> Option<u32> {
+        self.hold_above.map_or(settings.provisioning.hold_above, Own::into_option)
+    }
+
+    /// G9; `None`: the brake is off.
+    pub fn brake(&self, settings: &Settings) -> Option<BrakeLimit> {
+        self.brake.map_or(settings.provisioning.brake, Own::into_option)
+    }
+
+    /// What was decided about this client, to be changed; what says nothing any more goes with [`Account::tidy`].
+    pub(super) fn client_mut(&mut self, client: &ClientName) -> &mut ClientState {
+        self.clients.entry(client.clone()).or_default()
+    }
+
+    pub(super) fn tidy(&mut self) {
+        self.clients.retain(|_, state| *state != ClientState::default());
     }
 
     /// The policy for one transition of `user`, whose address is `address`.
@@ -70,8 +119,10 @@ impl Account {
             (false, Some(day)) => Some(PolicyHold::Until(day)),
             (false, None) => None,
         };
+        let admit = by_domain.or(self.admit).unwrap_or(provisioning.admit);
         Policy {
-            admit: by_domain.or(self.admit).unwrap_or(provisioning.admit),
+            // What a test token provisions waits for a decision, also where people are admitted without an invitation.
+            admit: if facts.test { Admit::Invite } else { admit },
             hold,
             ttl: self.invitation_ttl.map_or(settings.invitations.ttl, Duration::from_millis),
             max_renewals: self.max_renewals.unwrap_or(settings.invitations.max_renewals),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::account::Account;
+use super::account::{Account, Own};
 use super::assignments::Wishes;
 use super::audit::{Actor, Door};
 use super::error::Error;
@@ -15,7 +15,7 @@ use super::request::Request;
 use super::transfer::import_state;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::{Admit, Assignments, Event};
+use crate::domain::lifecycle::{Admit, Assignments, BrakeLimit, Event};
 use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::Channel;
@@ -150,6 +150,33 @@ pub struct AccountSummary {
     pub users: [u64; 3],
 }
 
+/// New settings of an account; `None` leaves one as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountChanges {
+    pub name: Option<String>,
+    pub admit: Option<Admit>,
+    pub hold_above: Option<Setting<u32>>,
+    pub brake: Option<Setting<BrakeLimit>>,
+}
+
+/// What an account says about something that can be turned off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting<T> {
+    /// Nothing: it follows the configuration.
+    Configured,
+    Own(Own<T>),
+}
+
+impl<T> Setting<T> {
+    fn own(self) -> Option<Own<T>> {
+        match self {
+            Setting::Configured => None,
+            Setting::Own(own) => Some(own),
+        }
+    }
+}
+
 /// What `admin grant` came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Granted {
@@ -199,7 +226,7 @@ impl Directory {
         if self.find_user(id, admin.as_str()).await?.is_some() {
             return Ok(None);
         }
-        match self.invite(&by_cli(id), &admin_invitee(admin)).await {
+        match self.invite(&by_operator(id), &admin_invitee(admin)).await {
             Ok(record) => self.console_link(id, &record).map(Some),
             // Another replica that starts at this moment was faster.
             Err(Error::Taken { .. } | Error::Refused(_)) if self.find_user(id, admin.as_str()).await?.is_some() => {
@@ -219,7 +246,7 @@ impl Directory {
             return Ok(None);
         }
         let user_name = UserName::parse(UNNAMED_ADMIN).map_err(|error| Error::Internal(error.to_string()))?;
-        let request = by_cli(id);
+        let request = by_operator(id);
         let record = retrying!(self, {
             let (context, _) = self.open(&request, &[]).await?;
             let user = User::unborn(entropy::resource_id(context.now), user_name.clone(), ACCOUNT_ADMIN);
@@ -260,12 +287,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::NotFound`] when there is no such account.
-    pub async fn set_account(
-        &self,
-        id: &AccountId,
-        name: Option<&str>,
-        admit: Option<Admit>,
-    ) -> Result<Account, Error> {
+    pub async fn set_account(&self, id: &AccountId, changes: &AccountChanges) -> Result<Account, Error> {
         let space = Space::Account(id.clone());
         retrying!(self, {
             let now = self.store.now();
@@ -273,10 +295,12 @@ impl Directory {
             let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
             let mut account: Account =
                 serde_json::from_slice(&document.body).map_err(|error| Error::damaged("account settings", error))?;
-            if let Some(name) = name {
-                name.clone_into(&mut account.name);
+            if let Some(name) = &changes.name {
+                account.name.clone_from(name);
             }
-            account.admit = admit.or(account.admit);
+            account.admit = changes.admit.or(account.admit);
+            account.hold_above = changes.hold_above.map_or(account.hold_above, Setting::own);
+            account.brake = changes.brake.map_or(account.brake, Setting::own);
             let mut batch = Batch::new(entropy::commit_id(now));
             batch.checks.push(Check::Revision { key: keys::settings(), revision: document.revision });
             batch.writes.push(put_account(&account, document.revision + 1, document.created));
@@ -311,8 +335,8 @@ impl Directory {
     /// Of the store.
     pub async fn find_user(&self, account: &AccountId, name: &str) -> Result<Option<UserRecord>, Error> {
         let (context, documents) = match name.parse() {
-            Ok(id) => self.open(&by_cli(account), &[keys::user(id)]).await?,
-            Err(_) => self.open(&by_cli(account), &[]).await?,
+            Ok(id) => self.open(&by_operator(account), &[keys::user(id)]).await?,
+            Err(_) => self.open(&by_operator(account), &[]).await?,
         };
         if let Some(document) = documents.into_iter().next().flatten() {
             return UserRecord::decode(&document).map(Some);
@@ -336,13 +360,13 @@ impl Directory {
     pub async fn grant_admin(&self, account: &AccountId, name: &str) -> Result<Granted, Error> {
         let Some(found) = self.find_user(account, name).await? else {
             let address = EmailAddress::parse(name).map_err(|_| Error::NotFound(format!("there is no user {name}")))?;
-            let record = self.invite(&by_cli(account), &admin_invitee(&address)).await?;
+            let record = self.invite(&by_operator(account), &admin_invitee(&address)).await?;
             let link = Some(self.console_link(account, &record)?);
             return Ok(Granted { record, link });
         };
         let id = found.user.id.to_string();
         let changes = Assignments { account_role: Some(ACCOUNT_ADMIN.to_owned()), ..Assignments::default() };
-        let request = by_cli(account);
+        let request = by_operator(account);
         if matches!(found.user.state(), State::I | State::PX) {
             self.on_user(&request, &id, "user.link_copied", Scope::Invitations, |_| Event::LinkCopied).await?;
         }
@@ -373,11 +397,12 @@ fn admin_invitee(address: &EmailAddress) -> Invitee {
     }
 }
 
-fn by_cli(account: &AccountId) -> Request {
+/// Whoever is at the command line of the installation: they may do everything.
+pub fn by_operator(account: &AccountId) -> Request {
     Request::trusted(account.clone(), Actor::new(Door::Cli, "operator"))
 }
 
-fn put_account(account: &Account, revision: u64, created: crate::domain::time::Timestamp) -> Write {
+pub(super) fn put_account(account: &Account, revision: u64, created: crate::domain::time::Timestamp) -> Write {
     Write::Put {
         key: keys::settings(),
         revision,

@@ -72,8 +72,14 @@ impl Wishes {
 
     /// Adds what the profile reads out of core and enterprise attributes: `roles` as the account role, `entitlements`
     /// as licenses, the enterprise `organization` as the organization of that name. Only a change of them counts, so
-    /// that an echo undoes nothing that an admin set; what the usherd extension says comes first.
-    pub fn map_core(&mut self, after: &Map<String, Value>, before: &Map<String, Value>, profile: &Profile) {
+    /// that an echo undoes nothing that an admin set; what the usherd extension says comes first. Tells which it used.
+    pub fn map_core(
+        &mut self,
+        after: &Map<String, Value>,
+        before: &Map<String, Value>,
+        profile: &Profile,
+    ) -> Vec<Tolerance> {
+        let mut used = Vec::new();
         let changed = |tolerance, place: &[&str]| {
             let value = |document: &Map<String, Value>| {
                 let (first, rest) = place.split_first()?;
@@ -88,17 +94,21 @@ impl Wishes {
             // No role at all says nothing: Entra ID sends an empty list with every user it creates.
             let primary = items(&roles).find(|role| role["primary"] == true).or(items(&roles).next());
             self.account_role = primary.and_then(reference);
+            used.extend(self.account_role.is_some().then_some(Tolerance::RolesAsAccountRole));
         }
         if let Some(entitlements) = changed(Tolerance::EntitlementsAsLicenses, &["entitlements"])
             && self.licenses.is_none()
         {
             self.licenses = Some(items(&entitlements).filter_map(reference).collect());
+            used.push(Tolerance::EntitlementsAsLicenses);
         }
         if let Some(organization) = changed(Tolerance::OrganizationByName, &[ENTERPRISE_USER_URN, "organization"])
             && self.organization.is_none()
         {
             self.organization = Some(reference(&organization));
+            used.push(Tolerance::OrganizationByName);
         }
+        used
     }
 
     /// Fills in what the configuration gives to a new user whose provider says nothing.

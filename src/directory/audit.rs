@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::ResourceId;
+use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
+use crate::store::Write;
 
 /// Who acts, and through which door.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,44 @@ pub enum Door {
     System,
 }
 
+impl AuditEvent {
+    /// An event about the account, or one of its clients.
+    pub fn new(at: Timestamp, actor: Actor, event: &str) -> Self {
+        AuditEvent {
+            at,
+            actor,
+            event: event.to_owned(),
+            user: None,
+            client: None,
+            resource: None,
+            revision: None,
+            before: None,
+            after: None,
+            attributes: Vec::new(),
+            alerts: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// The write that adds it to the stream.
+    pub fn write(&self) -> Write {
+        Write::EventAppend { body: serde_json::to_vec(self).expect("an event has only string keys").into() }
+    }
+}
+
+impl Door {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Door::Scim => "scim",
+            Door::Api => "api",
+            Door::Console => "console",
+            Door::Cli => "cli",
+            Door::Invitee => "invitee",
+            Door::System => "system",
+        }
+    }
+}
+
 impl Actor {
     pub fn new(channel: Door, name: impl Into<String>) -> Self {
         Actor { channel, name: name.into(), request_id: None }
@@ -43,6 +83,9 @@ pub struct AuditEvent {
     pub event: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<ResourceId>,
+    /// The client that it is about, where that is no user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientName>,
     /// The group, organization, project or license that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceId>,

@@ -36,6 +36,8 @@ pub(super) struct Change {
     attributes: Vec<String>,
     /// −ses.
     end_sessions: bool,
+    /// What bounds on the client or the inviter add to the batch.
+    pub bounds: Batch,
 }
 
 impl Change {
@@ -52,6 +54,22 @@ impl Change {
     /// Says by what name the audit is to know the change.
     pub fn named(&mut self, what: &'static str) {
         self.what = what;
+    }
+
+    /// Tells the Account Admins something that no transition knows of.
+    pub fn alert(&mut self, alert: Alert) {
+        self.alerts.push(alert);
+    }
+
+    /// Whether somebody who is Active ceases to be (G9).
+    pub fn loses_access(&self) -> bool {
+        self.before.user.state() == State::A && self.after.user.state() != State::A
+    }
+
+    /// INV: somebody without a live invitation gets one by mail.
+    pub fn invites(&self) -> bool {
+        let is_live = |user: &User| user.invitation().is_some_and(Invitation::is_live);
+        self.mails.contains(&Mail::Invitation) && is_live(&self.after.user) && !is_live(&self.before.user)
     }
 
     pub fn attributes(&mut self, names: impl IntoIterator<Item = String>) {
@@ -73,6 +91,16 @@ impl Change {
         for alert in &self.alerts {
             let (account, user) = (&context.account.id, self.after.user.id);
             tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
+        }
+    }
+
+    /// The event of an attempt that was refused.
+    pub fn refused(&self, context: &Context, refusal: &Refusal, alert: Alert) -> AuditEvent {
+        AuditEvent {
+            user: Some(self.before.user.id),
+            alerts: vec![format!("{alert:?}")],
+            refused: Some(refusal.code().to_owned()),
+            ..AuditEvent::new(context.now, context.actor.clone(), self.what)
         }
     }
 
@@ -121,6 +149,7 @@ impl Directory {
             alerts: Vec::new(),
             attributes: Vec::new(),
             end_sessions: false,
+            bounds: Batch::new(entropy::commit_id(context.now)),
         })
     }
 
@@ -146,11 +175,13 @@ impl Directory {
         let now = context.now;
         let mut batch = context.batch(entropy::commit_id(now));
         let id = change.after.user.id;
-        self.plan_mails(&mut batch, change, now);
+        self.plan_mails(context, &mut batch, change);
         self.plan_document(&mut batch, change, now);
         plan_seats(&mut batch, change);
         plan_admins(&mut batch, change, context.actor.channel);
         plan_sessions(&mut batch, change);
+        batch.checks.append(&mut change.bounds.checks);
+        batch.writes.append(&mut change.bounds.writes);
 
         let due = self.timer_of(&change.after.user, &change.policy);
         if let Some(token) = claim {
@@ -165,14 +196,19 @@ impl Directory {
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
         }
-        batch.writes.push(Write::EventAppend { body: audit_of(context, change) });
+        batch.writes.push(audit_of(context, change));
         batch
     }
 
     /// −mail and +mail: letters of a superseded generation go, new ones are put with a timer that rings at once.
-    fn plan_mails(&self, batch: &mut Batch, change: &mut Change, now: Timestamp) {
+    fn plan_mails(&self, context: &Context, batch: &mut Batch, change: &mut Change) {
+        let now = context.now;
         let queued_before = change.before.user.invitation().and_then(|invitation| invitation.queued);
         let mut mails = std::mem::take(&mut change.mails);
+        if context.token.as_ref().is_some_and(|token| token.test) {
+            // It mails nobody: invitations are held by the policy, notices are not worth a decision.
+            mails.retain(|mail| LetterKind::from(*mail).carries_invitation());
+        }
         mails.sort_by_key(|mail| *mail == Mail::Reminder);
         mails.dedup();
         for mail in mails {
@@ -206,6 +242,7 @@ impl Directory {
                 created: now,
                 attempts: 0,
                 last_reply: None,
+                dead: None,
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
@@ -284,7 +321,8 @@ fn plan_sessions(batch: &mut Batch, change: &Change) {
     let (before, after) = (&change.before.user, &change.after.user);
     let was_in = before.state() == State::A;
     let is_out = after.state() != State::A || after.account_role != before.account_role;
-    if change.end_sessions || (was_in && is_out) {
+    let erased = after.state() == State::N;
+    if change.end_sessions || (was_in && is_out) || erased {
         batch.writes.push(Write::Delete { key: keys::sessions(after.id) });
         batch.writes.push(Write::Delete { key: keys::sign_in(after.id) });
     }
@@ -319,7 +357,16 @@ pub(super) fn put_letter(batch: &mut Batch, letter: &Letter, revision: u64, now:
 pub(super) fn remove_letter(batch: &mut Batch, id: OutboxId) {
     batch.writes.push(Write::Delete { key: keys::outbox(id) });
     batch.writes.push(Write::TimerClear { owner: keys::outbox_timer(id) });
-    batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(keys::QUEUE), entry: queue_entry(id) });
+    for index in [keys::QUEUE, keys::DEAD] {
+        batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(index), entry: queue_entry(id) });
+    }
+}
+
+/// Moves a letter from the queue to the dead ones, or back.
+pub(super) fn move_letter(batch: &mut Batch, id: OutboxId, from: &str, to: &str) {
+    let entry = queue_entry(id);
+    batch.writes.push(Write::IndexRemove { index: crate::store::Index::new(from), entry: entry.clone() });
+    batch.writes.push(Write::IndexAdd { index: crate::store::Index::new(to), entry });
 }
 
 /// Ids are ordered by the time they were made, so the queue is too.
@@ -327,20 +374,16 @@ pub(super) fn queue_entry(id: OutboxId) -> crate::store::Entry {
     crate::store::Entry { key: String::new(), id: id.to_string() }
 }
 
-fn audit_of(context: &Context, change: &Change) -> Bytes {
+fn audit_of(context: &Context, change: &Change) -> Write {
     let status = |user: &User| user.status().map(|status| status.as_str().to_owned());
     let event = AuditEvent {
-        at: context.now,
-        actor: context.actor.clone(),
-        event: change.what.to_owned(),
         user: Some(change.after.user.id),
-        resource: None,
         revision: Some(change.after.revision),
         before: status(&change.before.user),
         after: status(&change.after.user),
         attributes: change.attributes.clone(),
         alerts: change.alerts.iter().map(|alert| format!("{alert:?}")).collect(),
-        refused: None,
+        ..AuditEvent::new(context.now, context.actor.clone(), change.what)
     };
-    serde_json::to_vec(&event).expect("an event has only string keys").into()
+    event.write()
 }

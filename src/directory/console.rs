@@ -8,6 +8,7 @@ use super::audit::AuditEvent;
 use super::error::Error;
 use super::kind::Kind;
 use super::outbox::Letter;
+use super::provision::IfMatch;
 use super::record::UserRecord;
 use super::request::{Context, Request, SignedIn};
 use super::resources::Resource;
@@ -205,7 +206,7 @@ impl Directory {
         Ok(Listed { users, counts, total, cut_short })
     }
 
-    async fn records(
+    pub(super) async fn records(
         &self,
         context: &Context,
         ids: impl IntoIterator<Item = String>,
@@ -260,16 +261,23 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is not known here; G1 as [`Refusal::LastAccountAdmin`], G6 as
-    /// [`Refusal::AboveOwnRole`]; [`Error::MissingScope`] without `users` and `roles:write`, as over SCIM.
-    pub async fn assign(&self, request: &Request, id: &str, wishes: &Wishes) -> Result<UserRecord, Error> {
+    /// [`Refusal::AboveOwnRole`]; G7 as [`Error::PreconditionFailed`]; [`Error::MissingScope`] without `users` and `roles:write`, as over SCIM.
+    pub async fn assign(
+        &self,
+        request: &Request,
+        id: &str,
+        if_match: &IfMatch,
+        wishes: &Wishes,
+    ) -> Result<UserRecord, Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
-            let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(Scope::Users)?;
             context.require(Scope::RolesWrite)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
+            if_match.check(before.revision)?;
             let assigned = self.resolve_wishes(&context, wishes, &before).await?;
             if let Some(role) = &assigned.changes.account_role {
                 self.may_change_role(&context, &before.user.account_role, role)?;

@@ -1,6 +1,8 @@
 //! What clients do to groups, organizations, projects and licenses: SCIM create, replace, patch and delete, in one way
 //! for all of them.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::audit::AuditEvent;
@@ -10,9 +12,10 @@ use super::memberships::{SLICE, bump};
 use super::provision::IfMatch;
 use super::request::{Context, Request};
 use super::resources::Resource;
-use super::tasks::Task;
+use super::tasks::{Task, Work};
 use super::{Directory, entropy};
 use crate::domain::ids::ResourceId;
+use crate::domain::lifecycle::Alert;
 use crate::scim::resource::{self, Purpose};
 use crate::scim::{MemberChange, patch};
 use crate::store::{Batch, Check, Document, StoreError, Write};
@@ -42,13 +45,15 @@ impl Directory {
     /// # Errors
     /// [`crate::scim::ScimError`] for a bad body, [`Error::Taken`] for a name that another has.
     pub async fn create_resource(&self, request: &Request, kind: Kind, body: Value) -> Result<Edited, Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let resource_type = self.resource_type(kind);
         let received = resource::read(&self.schemas, resource_type, &profile, body, Purpose::Create)?;
+        request.notes.tolerated(received.applied.iter().copied());
+        request.notes.ignored(&received.ignored);
         let edited = retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(kind.scope())?;
             let id = entropy::resource_id(context.now);
             let before = Resource::unborn(kind, id, Map::new(), context.now);
@@ -77,10 +82,12 @@ impl Directory {
         if_match: &IfMatch,
         body: Value,
     ) -> Result<Edited, Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.resource_type(kind), &profile, body, Purpose::Replace)?;
+        request.notes.tolerated(received.applied.iter().copied());
+        request.notes.ignored(&received.ignored);
         let mut settled = None;
         let edited = retrying!(self, {
             let Some((context, before)) = self.load_settled(request, kind, id, if_match, &mut settled).await? else {
@@ -126,6 +133,8 @@ impl Directory {
             let profile = self.profile_of(&context)?;
             let resource_type = self.resource_type(kind);
             let patched = patch::apply(&self.schemas, resource_type, &profile, &before.attributes, body.clone())?;
+            request.notes.tolerated(patched.applied.iter().copied());
+            request.notes.ignored(&patched.ignored);
             let edit = Edit {
                 what: "patched",
                 after: with_attributes(&before, patched.attributes),
@@ -161,7 +170,7 @@ impl Directory {
             batch.writes.push(Write::Delete { key });
             let task = Task::departed(kind, before.id, now);
             task.plan(now, self.settings.deadline, &mut batch);
-            batch.writes.push(audit(&context, "deleted", &before, Vec::new()));
+            batch.writes.push(audit(&context, "deleted", &before, Vec::new(), &[]));
             Ok(self.committed(&context.space, &batch).await?.then_some(task.id))
         });
         if let Err(error) = self.carry_out(&request.account, task?).await {
@@ -184,10 +193,12 @@ impl Directory {
     async fn load_resource(&self, request: &Request, kind: Kind, id: &str) -> Result<(Context, Resource), Error> {
         let unknown = || Error::NotFound(format!("there is no {kind} {id}"));
         let parsed: ResourceId = id.parse().map_err(|_| unknown())?;
-        let (context, documents) = self.open(request, &[kind.key(parsed)]).await?;
+        let (context, documents) = self.open_to_write(request, &[kind.key(parsed)]).await?;
         context.require(kind.scope())?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
-        Ok((context, Resource::decode(kind, parsed, &document)?))
+        let resource = Resource::decode(kind, parsed, &document)?;
+        request.notes.about(resource.name());
+        Ok((context, resource))
     }
 
     /// The resource to change, with no earlier change of its members under way; `None` when one had to be finished
@@ -237,7 +248,14 @@ impl Directory {
         if !large {
             difference.plan(id, &mut batch);
         }
-        batch.writes.push(audit(&context, what, &after, named));
+        let over = self.seats_over(&context, &before, &after).await?;
+        if over > 0 {
+            let work = Work::QuotaLowered { license: id, after: None };
+            Task { id: entropy::resource_id(now), work }.plan(now, Duration::ZERO, &mut batch);
+            tracing::warn!(account = %context.account.id, license = %id, over, "more seats are used than there are now");
+        }
+        let alerts = if over > 0 { vec![Alert::OverQuota] } else { Vec::new() };
+        batch.writes.push(audit(&context, what, &after, named, &alerts));
         match self.commit(&context.space, &batch).await {
             Ok(()) => Ok(Some(Edited { context, resource: after })),
             Err(StoreError::Conflict(violation)) => match violation.check {
@@ -276,19 +294,14 @@ fn with_attributes(before: &Resource, attributes: Map<String, Value>) -> Resourc
     after
 }
 
-fn audit(context: &Context, what: &str, resource: &Resource, attributes: Vec<String>) -> Write {
+fn audit(context: &Context, what: &str, resource: &Resource, attributes: Vec<String>, alerts: &[Alert]) -> Write {
+    let what = format!("{}.{what}", resource.kind);
     let event = AuditEvent {
-        at: context.now,
-        actor: context.actor.clone(),
-        event: format!("{}.{what}", resource.kind),
-        user: None,
         resource: Some(resource.id),
         revision: Some(resource.revision),
-        before: None,
-        after: None,
         attributes,
-        alerts: Vec::new(),
-        refused: None,
+        alerts: alerts.iter().map(|alert| format!("{alert:?}")).collect(),
+        ..AuditEvent::new(context.now, context.actor.clone(), &what)
     };
-    Write::EventAppend { body: serde_json::to_vec(&event).expect("an event has only string keys").into() }
+    event.write()
 }

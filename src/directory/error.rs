@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::lifecycle::Refusal;
+use crate::domain::names::ClientName;
 use crate::domain::secrets::Scope;
 use crate::scim::ScimError;
 use crate::store::StoreError;
@@ -33,6 +34,12 @@ pub enum Error {
     /// The request contradicts what is stored, or names what is not.
     #[error("{0}")]
     Invalid(String),
+    /// An Account Admin has paused the client: it reads, and writes nothing.
+    #[error(
+        "an administrator of this account has paused the client {client}: nothing it sends is written until they \
+         resume it; repeat the request later"
+    )]
+    Paused { client: ClientName, retry_after: Duration },
     /// The store was not there, or everybody wrote to the same document until the deadline.
     #[error("the store is not available: {reason}")]
     Unavailable { reason: String, retry_after: Duration },

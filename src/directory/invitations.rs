@@ -5,7 +5,9 @@ use serde_json::{Map, json};
 
 use super::assignments::{Wishes, give};
 use super::audit::{Actor, Door};
+use super::change::remove_letter;
 use super::error::Error;
+use super::outbox::Letter;
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
@@ -15,6 +17,7 @@ use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::{self, Channel, InvitationClaims, InvitationToken, Purpose};
 use crate::domain::user::User;
+use crate::store::{Batch, Bounds, DocumentKey, Index, Page, Space};
 
 /// What an admin may do to one user by name of the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,9 @@ pub struct OpenedLink {
     pub record: Option<UserRecord>,
 }
 
+/// So many letters of the queue are looked at in one trip.
+const LETTERS_AT_ONCE: usize = 500;
+
 impl Directory {
     /// Does one of the admin's actions.
     ///
@@ -96,8 +102,60 @@ impl Directory {
         if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
             return Err(Refusal::Yourself.into());
         }
-        self.on_user(request, id, action.audited_as(), action.scope(), |context| action.event(&context.actor.name))
-            .await
+        let event = |context: &Context| action.event(&context.actor.name);
+        let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
+        if *action == Action::Erase {
+            self.burn_letters(&request.account, record.user.id).await?;
+        }
+        Ok(record)
+    }
+
+    /// Ends what an identity provider says about a user: nobody manages them, and whether they come in is the admins'
+    /// affair (lifecycle row "release from the identity provider").
+    ///
+    /// # Errors
+    /// As [`Directory::act`].
+    pub async fn release_user(&self, request: &Request, id: &str) -> Result<UserRecord, Error> {
+        self.act(request, id, &Action::Release).await
+    }
+
+    /// Forgets a person: the record with names and addresses, what waits to be mailed to them, sessions and codes. Also
+    /// somebody who was deleted before. What stays is the audit, which knows them by id.
+    ///
+    /// # Errors
+    /// As [`Directory::act`]; [`Refusal::DeactivateFirst`] for somebody Active.
+    pub async fn erase_user(&self, request: &Request, id: &str) -> Result<(), Error> {
+        self.act(request, id, &Action::Erase).await.map(|_| ())
+    }
+
+    /// Takes everything out of the queue that is to go to a person who was erased. What a crash leaves there is dropped
+    /// when it is due, since its user is gone.
+    async fn burn_letters(&self, account: &AccountId, user: ResourceId) -> Result<(), Error> {
+        let space = Space::Account(account.clone());
+        let mut page = Page::first(LETTERS_AT_ONCE);
+        loop {
+            let entries = self.store.range(&space, &Index::new(keys::QUEUE), &Bounds::All, &page).await?;
+            let wanted: Vec<DocumentKey> =
+                entries.iter().map(|entry| DocumentKey::new(keys::OUTBOX, &entry.id)).collect();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new(entropy::commit_id(self.store.now()));
+            for document in self.store.get(&space, &wanted).await?.into_iter().flatten() {
+                let letter: Letter =
+                    serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
+                if letter.user == user {
+                    remove_letter(&mut batch, letter.id);
+                }
+            }
+            if !batch.writes.is_empty() {
+                self.committed(&space, &batch).await?;
+            }
+            match entries.into_iter().last() {
+                Some(last) if wanted.len() == page.limit => page.after = Some(last),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Invites a person by address; the userName of a new one is the address.
@@ -107,7 +165,7 @@ impl Directory {
     pub async fn invite(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(Scope::Invitations)?;
             if !invitee.wishes.is_empty() {
                 // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
@@ -123,6 +181,7 @@ impl Directory {
             };
             let after = self.invited(&context, &before, invitee).await?;
             let mut change = self.change(&context, "user.invited", before, after).await?;
+            self.count_invitation(&context, &mut change).await?;
             change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
             self.commit_change(&context, change).await
         })
@@ -346,12 +405,16 @@ impl Directory {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
         retrying!(self, {
-            let (context, documents) = self.open(request, std::slice::from_ref(&key)).await?;
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(scope)?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
             let mut change = self.change(&context, what, before.clone(), before).await?;
-            change.apply(&event(&context), context.now)?;
+            let event = event(&context);
+            if event == Event::ResendAsked {
+                self.count_invitation(&context, &mut change).await?;
+            }
+            change.apply(&event, context.now)?;
             self.commit_change(&context, change).await
         })
     }

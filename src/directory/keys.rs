@@ -11,21 +11,23 @@
 //! | `membership` | task id | [`super::tasks::Task`] | – |
 //! | `membership-part` | task id + number | [`super::tasks::Part`] | – |
 //! | `token` | token id | [`super::tokens::Token`] | – |
-//! | `token-use` | token id | when it was used last | – |
+//! | `token-use` | token id | [`super::uses::Use`]: when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
+//! | `story` | chunk id | [`super::story::Line`]s of requests answered at about the same time | – |
+//! | `story-body` | chunk id | what came with each of these requests | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
-//! In the space of the installation: `signing-keys`/`fingerprints`, `import`/`state`, the index [`ACCOUNTS`], the unique
-//! key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
+//! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
+//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
 use crate::store::{DocumentKey, Entry, Index, Item, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
-pub const INDEX_VERSION: u32 = 1;
+pub const INDEX_VERSION: u32 = 2;
 
 pub const SETTINGS: &str = "settings";
 pub const USER: &str = "user";
@@ -38,7 +40,14 @@ pub const SIGN_IN: &str = "sign-in";
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
+/// The lines of the story; also the index of its chunks, in the order they were written, and the counter of lines.
+pub const STORY: &str = "story";
+pub const STORY_BODIES: &str = "story-body";
+/// The refused requests of the story, by client.
+pub const STORY_REFUSED: &str = "story.refused";
 pub const SIGNING_KEYS: &str = "signing-keys";
+/// How fast mails go out, and whether they wait.
+pub const MAIL_QUEUE: &str = "mail-queue";
 /// What an import leaves of itself until it is resumed from.
 pub const IMPORT: &str = "import";
 
@@ -76,6 +85,8 @@ pub const ACCOUNTS: &str = "account";
 pub const TOKENS: &str = "token";
 /// What waits to go out.
 pub const QUEUE: &str = "outbox";
+/// What was given up, until somebody tries again or a month is over.
+pub const DEAD: &str = "outbox.dead";
 
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
@@ -141,6 +152,39 @@ pub fn unique_name(name: &str) -> &'static str {
         .unwrap_or(ADDRESS)
 }
 
+/// The users that a client manages, in the order they were made.
+pub fn managed(client: &str) -> String {
+    format!("managed:{client}")
+}
+
+/// Those of them whose invitation waits for an admin's decision.
+pub fn held(client: &str) -> String {
+    format!("held:{client}")
+}
+
+/// The tally ([`super::tally`]) of the people who lost access through a client (G9).
+pub fn losses(client: &str) -> String {
+    format!("losses.{client}")
+}
+
+/// The counter that holds when somebody last lost access through a client whose brake is on, in milliseconds.
+pub fn last_loss(client: &str) -> String {
+    format!("last-loss.{client}")
+}
+
+/// The tally of the invitations that a client's provisioning caused (first sync hold).
+pub fn invitations(client: &str) -> String {
+    format!("invitations.{client}")
+}
+
+/// The tally of the invitations that an admin or a token asked for once more (G4).
+pub fn resends(inviter: &str) -> String {
+    format!("resends.{inviter}")
+}
+
+/// The tally of the first invitations that people of the account asked for (G4).
+pub const FIRST_INVITATIONS: &str = "first-invitations";
+
 /// The counter of the seats of a license that are reserved or claimed.
 pub fn seats(license: ResourceId) -> String {
     format!("seats.{license}")
@@ -176,8 +220,20 @@ pub fn sign_in(user: ResourceId) -> DocumentKey {
     DocumentKey::new(SIGN_IN, user)
 }
 
+pub fn story(chunk: &str) -> DocumentKey {
+    DocumentKey::new(STORY, chunk)
+}
+
+pub fn story_bodies(chunk: &str) -> DocumentKey {
+    DocumentKey::new(STORY_BODIES, chunk)
+}
+
 pub fn job(name: &str) -> DocumentKey {
     DocumentKey::new(JOB, name)
+}
+
+pub fn mail_queue() -> DocumentKey {
+    DocumentKey::new(MAIL_QUEUE, "state")
 }
 
 pub fn signing_keys() -> DocumentKey {

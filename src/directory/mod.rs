@@ -27,21 +27,31 @@ pub mod accounts;
 pub mod assignments;
 pub mod audit;
 pub mod beside;
+pub mod brake;
 mod change;
+pub mod clients;
 pub mod comparison;
 pub mod console;
+mod departures;
 pub mod editing;
 pub mod entropy;
 pub mod error;
+pub mod history;
+pub mod hold;
 pub mod invitations;
+mod inviters;
 pub mod keys;
 pub mod kind;
+pub mod mail_queue;
+pub mod many;
 pub mod memberships;
+pub mod notes;
 pub mod nudge;
 pub mod outbox;
 mod plan;
 pub mod provision;
 pub mod query;
+mod quota;
 pub mod reconcile;
 pub mod record;
 pub mod request;
@@ -50,11 +60,15 @@ mod retry;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
+pub mod story;
+mod tally;
 pub mod tasks;
 pub mod ticks;
 pub mod timers;
+pub mod token_admin;
 pub mod tokens;
 pub mod transfer;
+pub mod uses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +100,7 @@ pub struct Directory {
     installation: String,
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
+    uses: uses::Uses,
     nudge: nudge::Nudge,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
@@ -108,6 +123,7 @@ impl Directory {
             installation,
             timetable,
             tokens: tokens::TokenCache::default(),
+            uses: uses::Uses::default(),
             nudge: nudge::Nudge::default(),
             acts: AtomicBool::new(false),
         }

@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::assignments::{self, Wishes};
+use super::brake::Verdict;
 use super::change::Change;
 use super::error::Error;
 use super::kind::Kind;
+use super::notes::Notes;
 use super::record::{USHERD_SCHEMA, UserRecord};
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
-use crate::domain::lifecycle::Event;
+use crate::domain::lifecycle::{Event, Refusal};
 use crate::domain::names::UserName;
 use crate::domain::secrets::Scope;
 use crate::domain::user::{Side, State, User};
 use crate::scim::patch;
-use crate::scim::profile::{Profile, Tolerance};
+use crate::scim::profile::{Applied, Profile, Tolerance};
 use crate::scim::resource::{self, Purpose};
 use crate::scim::{ResourceType, ScimError};
 use crate::store::{Check, DocumentKey, StoreError};
@@ -51,6 +53,8 @@ struct Wanted {
     active: Option<bool>,
     profile: Map<String, Value>,
     wishes: Wishes,
+    /// The tolerances by which core attributes became wishes.
+    mapped: Vec<Tolerance>,
     /// Qualified names of what the request named, for the audit.
     named: BTreeSet<String>,
 }
@@ -61,17 +65,19 @@ impl Directory {
     /// # Errors
     /// [`ScimError`] for a bad body, [`crate::domain::lifecycle::Refusal`] by the lifecycle, [`Error::Taken`] by G8.
     pub async fn create_user(&self, request: &Request, body: Value) -> Result<(Context, UserRecord), Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Create)?;
+        note(&request.notes, received.applied, &received.ignored);
         let mut wanted = Wanted::of(received.attributes, received.named, &Map::new(), &profile)?;
+        request.notes.tolerated(wanted.mapped.iter().copied());
         // A person who comes back keeps the externalId that this body omits.
         wanted.external_id = wanted.external_id.filter(Option::is_some);
         let folded = wanted.user_name.folded().to_owned();
 
         retrying!(self, {
-            let (context, _) = self.open(request, &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
             context.require(Scope::Users)?;
             let by = context.provider()?;
             let before = match self.find_by_user_name(&context, &folded).await? {
@@ -97,16 +103,18 @@ impl Directory {
         if_match: &IfMatch,
         body: Value,
     ) -> Result<(Context, UserRecord), Error> {
-        let (context, _) = self.open(request, &[]).await?;
+        let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(Scope::Users)?;
         let profile = self.profile_of(&context)?;
         let received = resource::read(&self.schemas, self.user_type(), &profile, body, Purpose::Replace)?;
+        note(&request.notes, received.applied.clone(), &received.ignored);
 
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
-            let attributes = replaced(&before, &received.attributes, &received.carried, &profile);
+            let (attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
+            request.notes.tolerated(wanted.mapped.iter().copied().chain(stayed));
             let written = self.update(&context, "user.replaced", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -129,7 +137,9 @@ impl Directory {
             let profile = self.profile_of(&context)?;
             let current = before.attributes();
             let patched = patch::apply(&self.schemas, self.user_type(), &profile, &current, body.clone())?;
+            note(&request.notes, patched.applied, &patched.ignored);
             let wanted = Wanted::of(patched.attributes, patched.named, &current, &profile)?;
+            request.notes.tolerated(wanted.mapped.iter().copied());
             let written = self.update(&context, "user.patched", before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
@@ -144,8 +154,10 @@ impl Directory {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
             let by = context.provider()?;
-            let mut change = self.change(&context, "user.deprovisioned", before.clone(), before).await?;
-            change.apply(&Event::Deprovisioned { by }, context.now)?;
+            let event = Event::Deprovisioned { by };
+            let change = self.change(&context, "user.deprovisioned", before.clone(), before).await?;
+            let decided = self.within_bounds(&context, change, |change| change.apply(&event, context.now)).await?;
+            let Some(change) = decided else { return Ok(None) };
             self.commit_change(&context, change).await.map(|done| done.map(|_| ()))
         })
     }
@@ -154,10 +166,11 @@ impl Directory {
     async fn load_user(&self, request: &Request, id: &str) -> Result<(Context, UserRecord), Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let id: ResourceId = id.parse().map_err(|_| unknown())?;
-        let (context, documents) = self.open(request, &[keys::user(id)]).await?;
+        let (context, documents) = self.open_to_write(request, &[keys::user(id)]).await?;
         context.require(Scope::Users)?;
         let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
         let record = UserRecord::decode(&document)?;
+        request.notes.about_user(&record);
         if record.exists() { Ok((context, record)) } else { Err(unknown()) }
     }
 
@@ -244,28 +257,73 @@ impl Directory {
         let mut change = self.change(context, what, before, licensed).await?;
         change.after = after;
         change.attributes(wanted.named.iter().cloned());
-        if !unborn && wanted.user_name != change.before.user.user_name {
-            change.apply(&Event::UserNameChanged { to: wanted.user_name.clone() }, now)?;
-        }
         let moves = address.filter(|address| !unborn && Some(address) != address_before.as_ref());
         let leaves = wanted.active == Some(false);
-        // A leaver must not get a new link at the new address first; a returning one must get it there.
-        if leaves {
-            change.apply(lifecycle, now)?;
-        }
-        if let Some(to) = moves {
-            change.apply(&Event::AddressChanged { to }, now)?;
-        }
-        if !unborn && !assigned.is_empty(&change.after.user) {
-            let event = Event::Assigned { changes: assigned.changes.clone(), side: Side::Idp };
-            change.apply(&event, now)?;
-        }
-        if !leaves {
-            change.apply(lifecycle, now)?;
-        }
+        let act = |change: &mut Change| {
+            if !unborn && wanted.user_name != change.before.user.user_name {
+                change.apply(&Event::UserNameChanged { to: wanted.user_name.clone() }, now)?;
+            }
+            // A leaver must not get a new link at the new address first; a returning one must get it there.
+            if leaves {
+                change.apply(lifecycle, now)?;
+            }
+            if let Some(to) = &moves {
+                change.apply(&Event::AddressChanged { to: to.clone() }, now)?;
+            }
+            if !unborn && !assigned.is_empty(&change.after.user) {
+                let event = Event::Assigned { changes: assigned.changes.clone(), side: Side::Idp };
+                change.apply(&event, now)?;
+            }
+            if leaves { Ok(()) } else { change.apply(lifecycle, now) }
+        };
+        let Some(mut change) = self.within_bounds(context, change, act).await? else { return Ok(None) };
         let assigned_ids = change.after.assigned_ids();
         change.after.names.retain(|id, _| assigned_ids.contains(id));
         self.commit_change(context, change).await
+    }
+
+    /// Lets a client's request act on the user, and once more where it takes access away or mails somebody: then by
+    /// what the client may do at once (G9, first sync hold). `None` when the brake was put on, so that the request is
+    /// decided again.
+    async fn within_bounds(
+        &self,
+        context: &Context,
+        mut change: Change,
+        act: impl Fn(&mut Change) -> Result<(), Refusal> + Sync,
+    ) -> Result<Option<Change>, Error> {
+        let mut bounded = change.clone();
+        if let Err(refusal) = act(&mut change) {
+            self.tell_refusal(context, &bounded, &refusal).await?;
+            return Err(refusal.into());
+        }
+        let Some(client) = context.token.as_ref().map(|token| &token.client) else { return Ok(Some(change)) };
+        if change.loses_access() {
+            match self.brake(context, client, &mut bounded.bounds).await? {
+                Verdict::Brake(brake) => bounded.policy.braked = brake.against(bounded.policy.is_last_admin),
+                Verdict::Engage { lost } => {
+                    self.engage_brake(context, client, lost).await?;
+                    return Ok(None);
+                }
+            }
+        } else if change.invites() {
+            self.hold_or_count(context, client, &mut bounded).await?;
+        } else {
+            return Ok(Some(change));
+        }
+        act(&mut bounded)?;
+        Ok(Some(bounded))
+    }
+
+    /// Puts an attempt into the audit that was refused and that the Account Admins should know of.
+    async fn tell_refusal(&self, context: &Context, change: &Change, refusal: &Refusal) -> Result<(), Error> {
+        let Some(alert) = refusal.alert() else { return Ok(()) };
+        let mut batch = context.batch(entropy::commit_id(context.now));
+        batch.writes.push(change.refused(context, refusal, alert).write());
+        if self.committed(&context.space, &batch).await? {
+            let (account, user) = (&context.account.id, change.before.user.id);
+            tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
+        }
+        Ok(())
     }
 
     /// Commits a change; `None` when somebody else wrote first. What changes nothing is not written.
@@ -335,27 +393,30 @@ impl Wanted {
         let active = attributes.remove("active").and_then(|active| active.as_bool());
         let extension = attributes.remove(USHERD_SCHEMA);
         let mut wishes = Wishes::of(extension.as_ref(), current.get(USHERD_SCHEMA), &named)?;
-        wishes.map_core(&attributes, current, profile);
+        let mapped = wishes.map_core(&attributes, current, profile);
         Ok(Wanted {
             user_name,
             external_id: Some(external_id),
             active: active.filter(|_| named.contains("active")),
             profile: attributes,
             wishes,
+            mapped,
             named,
         })
     }
 }
 
 /// PUT: what the request does not carry of a schema stays; of a schema it carries, what it leaves out goes. Outside
-/// `rfc-strict`, `externalId` and the last address stay (scim decisions: Okta custom apps, JumpCloud).
+/// `rfc-strict`, `externalId` and the last address stay (scim decisions: Okta custom apps, JumpCloud); with the result
+/// comes whether that was needed.
 fn replaced(
     before: &UserRecord,
     received: &Map<String, Value>,
     carried: &BTreeSet<String>,
     profile: &Profile,
-) -> Map<String, Value> {
+) -> (Map<String, Value>, Option<Tolerance>) {
     let mut attributes = received.clone();
+    let mut stayed = None;
     let current = before.attributes();
     for (name, value) in &current {
         let is_extension = name.contains(':');
@@ -363,7 +424,14 @@ fn replaced(
         let sticky = profile.tolerates(Tolerance::OmittedStays) && matches!(name.as_str(), "externalId" | "emails");
         if !attributes.contains_key(name) && (not_carried || sticky) {
             attributes.insert(name.clone(), value.clone());
+            stayed = stayed.or(sticky.then_some(Tolerance::OmittedStays));
         }
     }
-    attributes
+    (attributes, stayed)
+}
+
+/// Notes what reading a body took.
+fn note(notes: &Notes, applied: Applied, ignored: &[String]) {
+    notes.tolerated(applied);
+    notes.ignored(ignored);
 }

@@ -12,6 +12,7 @@ use super::{Directory, keys, version};
 use crate::domain::ids::ResourceId;
 use crate::domain::time::Timestamp;
 use crate::scim::list::{PageSizes, Paging, Query};
+use crate::scim::profile::{Applied, Tolerance};
 use crate::scim::sort::Sort;
 use crate::scim::{Filter, ScimError, ScimType};
 use crate::store::{Bounds, Document, DocumentKey, Index, Page};
@@ -64,10 +65,17 @@ impl Directory {
         context.require(kind.scope())?;
         let profile = self.profile_of(&context)?;
         let resource_type = self.resource_type(kind);
-        let filter = query.filter.as_deref().map(|text| Filter::parse(text, &profile)).transpose()?;
+        let mut applied = Applied::new();
+        let filter =
+            query.filter.as_deref().map(|text| Filter::parse_noting(text, &profile, &mut applied)).transpose()?;
         if let Some(filter) = &filter {
             filter.check(&self.schemas, resource_type, &profile)?;
+            let stricter = profile.with(Tolerance::UnknownFilterAttributes, false);
+            if filter.check(&self.schemas, resource_type, &stricter).is_err() {
+                applied.insert(Tolerance::UnknownFilterAttributes);
+            }
         }
+        request.notes.tolerated(applied);
         let limits = self.settings.queries;
         let sizes = PageSizes { default: limits.default_page, max: limits.max_page };
         let paging = Paging::parse(query.start_index.as_deref(), query.count.as_deref(), sizes)?;
@@ -75,6 +83,7 @@ impl Directory {
         let sort = Sort::parse(by, order, &self.schemas, resource_type)?;
         let search = Search { filter, sort, start_index: paging.start_index, count: paging.count };
         let found = self.search(&context, kind, &search).await?;
+        request.notes.found(found.total);
         Ok((context, paging.start_index, found))
     }
 

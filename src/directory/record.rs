@@ -207,6 +207,12 @@ impl UserRecord {
         if let Some(external_id) = &user.external_id {
             entry(keys::USERS_BY_EXTERNAL_ID, &external_id.replace('\0', ""));
         }
+        if let Some(client) = &user.provisioned_by {
+            entry(&keys::managed(client.as_str()), "");
+            if user.waits_for_decision() {
+                entry(&keys::held(client.as_str()), "");
+            }
+        }
         for email in self.emails() {
             entry(keys::USERS_BY_EMAIL, &email);
         }

@@ -3,24 +3,28 @@
 use super::account::Account;
 use super::audit::{Actor, Door};
 use super::error::Error;
+use super::notes::Notes;
 use super::record::UserRecord;
-use super::sessions::Sessions;
+use super::sessions::{PROOF, Sessions};
 use super::tokens::{Token, read_token};
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, ResourceId, TokenId};
 use crate::domain::lifecycle::Provider;
+use crate::domain::names::EmailAddress;
 use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
 use crate::domain::user::State;
 use crate::store::{Batch, Check, Document, DocumentKey, Space};
 
 /// One request to a use case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub account: AccountId,
     pub access: Access,
     /// By which the request is found in logs and in the audit.
     pub id: Option<String>,
+    /// What is noticed on the way, for the story.
+    pub notes: Notes,
 }
 
 /// By what right.
@@ -57,12 +61,23 @@ pub struct SignedIn {
     pub role: String,
     /// When the session was used last, to the minute.
     pub seen: Timestamp,
+    /// When they proved last who they are.
+    pub proven: Timestamp,
+    /// Where their codes are mailed.
+    pub address: Option<EmailAddress>,
+}
+
+impl SignedIn {
+    /// Whether they have proven lately who they are, as [`PROOF`] wants it.
+    pub fn is_proven(&self, now: Timestamp) -> bool {
+        now.since(self.proven) < PROOF
+    }
 }
 
 impl Request {
     /// By a session of the console.
     pub fn by_session(account: AccountId, user: ResourceId, hash: TokenHash, request_id: Option<String>) -> Self {
-        Request { account, access: Access::Session { user, hash }, id: request_id }
+        Request { account, access: Access::Session { user, hash }, id: request_id, notes: Notes::default() }
     }
 
     /// The user whose session asks.
@@ -75,12 +90,12 @@ impl Request {
 
     /// By a token.
     pub fn by_token(account: AccountId, id: TokenId, door: Door, request_id: Option<String>) -> Self {
-        Request { account, access: Access::Token { id, door }, id: request_id }
+        Request { account, access: Access::Token { id, door }, id: request_id, notes: Notes::default() }
     }
 
     /// By somebody who was let through already.
     pub fn trusted(account: AccountId, actor: Actor) -> Self {
-        Request { account, id: actor.request_id.clone(), access: Access::Trusted { actor } }
+        Request { account, id: actor.request_id.clone(), access: Access::Trusted { actor }, notes: Notes::default() }
     }
 }
 
@@ -168,6 +183,7 @@ impl Directory {
                 if !token.is_alive(now) {
                     return Err(Error::Unauthorized);
                 }
+                self.uses.note(&request.account, token.id, now);
                 let actor = Actor { channel: *door, name: token.client.to_string(), request_id: request.id.clone() };
                 (actor, Some(token))
             }
@@ -207,5 +223,7 @@ fn signed_in(
         return Err(Error::NotAccountAdmin);
     }
     let role = record.user.account_role.clone();
-    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen: session.seen })
+    let address = record.user.sign_in_address.clone();
+    let (seen, proven) = (session.seen, session.proven_at());
+    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen, proven, address })
 }

@@ -77,11 +77,19 @@ pub struct Session {
     pub hash: TokenHash,
     pub began: Timestamp,
     pub seen: Timestamp,
+    /// When the person proved last who they are, other than by signing in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Timestamp>,
 }
 
 impl Session {
     fn is_alive(&self, now: Timestamp) -> bool {
         now.since(self.seen) < IDLE && now.since(self.began) < ABSOLUTE
+    }
+
+    /// When the person proved last who they are: by signing in, or again.
+    pub fn proven_at(&self) -> Timestamp {
+        self.proven.map_or(self.began, |proven| proven.max(self.began))
     }
 }
 
@@ -104,7 +112,7 @@ impl Sessions {
         self.0.retain(|session| session.is_alive(now));
         let surplus = (self.0.len() + 1).saturating_sub(MAX_SESSIONS);
         self.0.drain(..surplus);
-        self.0.push(Session { hash, began: now, seen: now });
+        self.0.push(Session { hash, began: now, seen: now, proven: None });
     }
 
     fn end(&mut self, hash: &TokenHash) {
@@ -112,15 +120,29 @@ impl Sessions {
     }
 
     fn touch(&mut self, hash: &TokenHash, now: Timestamp) {
-        if let Some(session) = self.0.iter_mut().find(|session| session.hash == *hash) {
+        if let Some(session) = self.find(hash) {
             session.seen = now;
         }
+    }
+
+    fn prove(&mut self, hash: &TokenHash, now: Timestamp) {
+        if let Some(session) = self.find(hash) {
+            session.proven = Some(now);
+        }
+    }
+
+    fn find(&mut self, hash: &TokenHash) -> Option<&mut Session> {
+        self.0.iter_mut().find(|session| session.hash == *hash)
     }
 
     pub(super) fn living_ones(&self, now: Timestamp) -> impl Iterator<Item = &Session> {
         self.0.iter().filter(move |session| session.is_alive(now))
     }
 }
+
+/// What takes this much trust needs a proof that is no older: granting Account Admin, making tokens, erasing, releasing
+/// from the identity provider, and whatever deactivates many at once (console: Security).
+pub const PROOF: Duration = Duration::from_secs(5 * 60);
 
 /// Writes the sessions of a user, over what `document` held before.
 pub(super) fn put_sessions(
@@ -175,6 +197,14 @@ impl Directory {
         self.change_sessions(token, |sessions, now| sessions.touch(&token.hash(), now)).await
     }
 
+    /// Notes that whoever has this session has just proven again who they are.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub(super) async fn prove_session(&self, token: &SessionToken) -> Result<(), Error> {
+        self.change_sessions(token, |sessions, now| sessions.prove(&token.hash(), now)).await
+    }
+
     async fn change_sessions(
         &self,
         token: &SessionToken,
@@ -225,6 +255,16 @@ mod tests {
         sessions.touch(&hash, now + MINUTE * 719);
         assert!(sessions.living(&hash, now + MINUTE * 719).is_some());
         assert!(sessions.living(&hash, now + MINUTE * 720).is_none());
+    }
+
+    #[test]
+    fn signing_in_is_a_proof_and_a_later_one_counts_from_then() {
+        let (mut sessions, hash, now) = begun();
+        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), now);
+        sessions.touch(&hash, now + MINUTE * 6);
+        assert_eq!(sessions.living(&hash, now + MINUTE * 6).unwrap().proven_at(), now, "using it proves nothing");
+        sessions.prove(&hash, now + MINUTE * 7);
+        assert_eq!(sessions.living(&hash, now + MINUTE * 7).unwrap().proven_at(), now + MINUTE * 7);
     }
 
     #[test]

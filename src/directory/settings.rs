@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::lifecycle::Admit;
+use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::roles::{LicenseSpec, Roles};
 
 /// The part of the configuration that decides about users.
@@ -44,6 +44,10 @@ pub struct Provisioning {
     /// With a project role; `None`: the default one.
     pub projects: Vec<(String, Option<String>)>,
     pub hold_until_start_date: bool,
+    /// First invitations of one client within an hour that go out at once; `None`: all.
+    pub hold_above: Option<u32>,
+    /// G9; `None`: the brake is off.
+    pub brake: Option<BrakeLimit>,
     /// Whether a group that names an unknown member is refused; otherwise the member is passed over.
     pub refuse_unknown_members: bool,
 }

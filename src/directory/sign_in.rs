@@ -174,6 +174,7 @@ impl Directory {
                 created: context.now,
                 attempts: 0,
                 last_reply: None,
+                dead: None,
             };
             put_letter(&mut batch, &letter, 1, context.now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter.id), due: context.now });
@@ -196,8 +197,50 @@ impl Directory {
         request_id: Option<&str>,
     ) -> Result<Option<(SessionToken, UserRecord)>, Error> {
         let request = visitor(&asking.account, request_id);
-        let entered: Result<Option<UserRecord>, Error> = retrying!(self, {
-            let (context, _) = match self.open(&request, &[]).await {
+        let Some(mut record) = self.try_code(&request, asking, typed, "session.signed_in").await? else {
+            return Ok(None);
+        };
+        let user = record.user.id;
+        if record.user.link_only {
+            let id = user.to_string();
+            record = self.on_user(&request, &id, "user.mailbox_proven", Scope::Users, |_| Event::MailboxProven).await?;
+        }
+        let session = self.begin_session(&asking.account, user).await?;
+        Ok(Some((session, record)))
+    }
+
+    /// Proves once more who has this session, by a code that was mailed to its user. `false` for a code that is not
+    /// right, as in [`Directory::enter_code`].
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn prove(
+        &self,
+        session: &SessionToken,
+        asking: &Asking,
+        typed: &str,
+        request_id: Option<&str>,
+    ) -> Result<bool, Error> {
+        let request = visitor(&asking.account, request_id);
+        let proven = self.try_code(&request, asking, typed, "session.proven").await?;
+        let is_theirs = |record: &UserRecord| record.user.id == session.user && asking.account == session.account;
+        if !proven.as_ref().is_some_and(is_theirs) {
+            return Ok(false);
+        }
+        self.prove_session(session).await?;
+        Ok(true)
+    }
+
+    /// Tries a code: whose it is when it is right, which uses it up. `right` is what the audit then says.
+    async fn try_code(
+        &self,
+        request: &Request,
+        asking: &Asking,
+        typed: &str,
+        right: &str,
+    ) -> Result<Option<UserRecord>, Error> {
+        retrying!(self, {
+            let (context, _) = match self.open(request, &[]).await {
                 Err(Error::NotFound(_)) => return Ok(Some(None)),
                 opened => opened?,
             };
@@ -209,7 +252,7 @@ impl Directory {
             let is_right = self.code(&asking.account, user, mailed.nonce, &mailed.kid)?.is(typed);
             let what = if is_right {
                 mailed.used = true;
-                "session.signed_in"
+                right
             } else {
                 mailed.tries += 1;
                 "session.code_wrong"
@@ -220,15 +263,7 @@ impl Directory {
             codes.put(&mut batch, user, document.as_ref(), context.now);
             batch.writes.push(audited(&context, what, user));
             Ok(self.committed(&context.space, &batch).await?.then_some(is_right.then_some(record)))
-        });
-        let Some(mut record) = entered? else { return Ok(None) };
-        let user = record.user.id;
-        if record.user.link_only {
-            let id = user.to_string();
-            record = self.on_user(&request, &id, "user.mailbox_proven", Scope::Users, |_| Event::MailboxProven).await?;
-        }
-        let session = self.begin_session(&asking.account, user).await?;
-        Ok(Some((session, record)))
+        })
     }
 
     /// The code that a letter carries.
@@ -260,20 +295,8 @@ fn visitor(account: &AccountId, request_id: Option<&str>) -> Request {
 }
 
 fn audited(context: &Context, what: &str, user: ResourceId) -> Write {
-    let event = AuditEvent {
-        at: context.now,
-        actor: Actor { name: user.to_string(), ..context.actor.clone() },
-        event: what.to_owned(),
-        user: Some(user),
-        resource: None,
-        revision: None,
-        before: None,
-        after: None,
-        attributes: Vec::new(),
-        alerts: Vec::new(),
-        refused: None,
-    };
-    Write::EventAppend { body: serde_json::to_vec(&event).expect("an event has only string keys").into() }
+    let actor = Actor { name: user.to_string(), ..context.actor.clone() };
+    AuditEvent { user: Some(user), ..AuditEvent::new(context.now, actor, what) }.write()
 }
 
 #[cfg(test)]

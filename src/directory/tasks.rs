@@ -1,27 +1,30 @@
-//! Work that takes more than one commit: large changes of memberships, and what a deleted resource leaves behind.
+//! Work that takes more than one commit: large changes of memberships, decisions on many people, and what somebody or
+//! something leaves behind that was deleted.
 //!
 //! It is written down before it begins, and each slice of it is one batch that holds wherever the one before it
 //! stopped. The request that caused it carries it out; when that request dies, the task's timer rings and the worker
 //! finishes it. Both may work on one task at once: a slice checks what it relies on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::error::Error;
+use super::hold::Decision;
 use super::kind::Kind;
-use super::memberships::{Difference, MemberKind, Members, SLICE, bump};
+use super::memberships::{Difference, MemberKind, SLICE, bump};
 use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
 use super::timers::{DueWork, system};
-use super::{Directory, entropy, keys};
+use super::{Actor, Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::lifecycle::Event;
+use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Page, Space, StoreError, Write};
+use crate::store::{Batch, Check, Claim, Document, DocumentKey, Space, StoreError, Write};
 
 /// What is to be done, in as many commits as it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,24 @@ pub enum Work {
         part: usize,
         done: usize,
     },
+    /// An admin decided about everybody whom a client has held.
+    Held {
+        client: ClientName,
+        decision: Decision,
+        /// Who decided.
+        actor: Actor,
+        /// The user up to whom it is done, and the one that was the last when it began.
+        after: Option<String>,
+        last: String,
+    },
+    /// A license has fewer seats than are used (lifecycle: "quota lowered below use"): invitations give theirs back,
+    /// the newest first, until the rest fits. Nobody who is Active loses one.
+    #[serde(rename = "quota-lowered")]
+    QuotaLowered {
+        license: ResourceId,
+        /// The user up to whom it is done.
+        after: Option<String>,
+    },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
 }
@@ -58,14 +79,12 @@ const PARTS_AT_ONCE: usize = 3;
 const ORPHANED: Duration = Duration::from_secs(3_600);
 /// So many slices are done under one claim, so that other timers of the account get their turn.
 const SLICES_AT_ONCE: usize = 20;
-/// So many groups are left by one slice: each is two index entries, a count and a version.
-const GROUPS_AT_ONCE: usize = 400;
-/// So many users are changed by one slice of a resource's departure, each with a commit of its own.
-const USERS_AT_ONCE: usize = 50;
+/// So many users are changed by one slice, each with a commit of its own.
+pub(super) const USERS_AT_ONCE: usize = 50;
 
 /// How a slice went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     More,
     Finished,
 }
@@ -104,27 +123,33 @@ impl Task {
 }
 
 /// A loaded task with what its slices need.
-struct Slice<'a> {
-    context: &'a Context,
-    task: Task,
+pub(super) struct Slice<'a> {
+    pub context: &'a Context,
+    pub task: Task,
     document: Document,
 }
 
 impl Slice<'_> {
     /// Not by the rights of a request: whoever ordered the task had them then.
-    fn batch(&self) -> Batch {
+    pub fn batch(&self) -> Batch {
         let mut batch = Batch::new(entropy::commit_id(self.context.now));
         let (key, revision) = (keys::task(self.task.id), self.document.revision);
         batch.checks.push(Check::Revision { key, revision });
         batch
     }
 
-    fn end(&self, batch: &mut Batch) {
+    pub fn end(&self, batch: &mut Batch) {
         batch.writes.push(Write::Delete { key: keys::task(self.task.id) });
         batch.writes.push(Write::TimerClear { owner: keys::task(self.task.id) });
     }
 
-    fn space(&self) -> &Space {
+    /// Notes how far the task is.
+    pub fn advance(&self, work: Work, batch: &mut Batch) {
+        let task = Task { id: self.task.id, work };
+        batch.writes.push(task.put(self.document.revision + 1, self.context.now));
+    }
+
+    pub fn space(&self) -> &Space {
         &self.context.space
     }
 }
@@ -232,6 +257,8 @@ impl Directory {
                     self.members_slice(&slice, group, (part, done), &mut gone).await
                 }
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
+                Work::Held { .. } => self.held_slice(&slice).await,
+                Work::QuotaLowered { license, after } => self.quota_slice(&slice, license, after).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {
@@ -278,8 +305,7 @@ impl Directory {
             batch.writes.push(Write::Delete { key: key.clone() });
             batch.writes.push(Write::TimerClear { owner: key });
         }
-        let task = Task { id: slice.task.id, work: Work::Members { group, parts, part, done } };
-        batch.writes.push(task.put(slice.document.revision + 1, now));
+        slice.advance(Work::Members { group, parts, part, done }, &mut batch);
         match self.commit(space, &batch).await {
             Ok(()) => Ok(Some(Step::More)),
             Err(StoreError::Conflict(violation)) => {
@@ -332,106 +358,26 @@ impl Directory {
         self.finished(slice, &batch).await
     }
 
-    async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
+    pub(super) async fn finished(&self, slice: &Slice<'_>, batch: &Batch) -> Result<Option<Step>, Error> {
         Ok(self.committed(slice.space(), batch).await?.then_some(Step::Finished))
     }
 
-    async fn user_departed(&self, slice: &Slice<'_>, user: ResourceId) -> Result<Option<Step>, Error> {
-        let mut batch = slice.batch();
-        let found = self.plan_leaving(slice.space(), user, MemberKind::User, slice.context.now, &mut batch).await?;
-        if found == 0 {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn group_departed(&self, slice: &Slice<'_>, group: ResourceId) -> Result<Option<Step>, Error> {
-        let mut batch = slice.batch();
-        let members = self.store.range(slice.space(), &keys::members(group), &Bounds::All, &Page::first(SLICE)).await?;
-        if members.is_empty() {
-            return self.leave_as_group(slice, group, batch).await;
-        }
-        let remove: Members = members.iter().filter_map(super::memberships::member).collect();
-        Difference { add: BTreeMap::new(), remove }.plan(group, &mut batch);
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    async fn leave_as_group(
+    /// Lets an event act on a user, if there still is one.
+    pub(super) async fn on_stored(
         &self,
-        slice: &Slice<'_>,
-        group: ResourceId,
-        mut batch: Batch,
-    ) -> Result<Option<Step>, Error> {
-        let found = self.plan_leaving(slice.space(), group, MemberKind::Group, slice.context.now, &mut batch).await?;
-        if found == 0 {
-            slice.end(&mut batch);
-            return self.finished(slice, &batch).await;
-        }
-        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
-    }
-
-    /// Takes a user who was just deleted out of the first groups they are in, so that the reply finds them gone. The
-    /// rest, when they are in very many, is a task; and so is what was there when a crash came between.
-    pub(super) async fn leave_groups(&self, context: &Context, user: ResourceId) -> Result<(), Error> {
-        retrying!(self, {
-            let mut batch = Batch::new(entropy::commit_id(context.now));
-            let space = &context.space;
-            let found = self.plan_leaving(space, user, MemberKind::User, context.now, &mut batch).await?;
-            if found == 0 || self.committed(space, &batch).await? {
-                return Ok(Some(()));
-            }
-            Ok(None)
-        })
-    }
-
-    /// Plans that a member which is gone leaves the first groups it is in; how many they are.
-    pub(super) async fn plan_leaving(
-        &self,
-        space: &Space,
-        member: ResourceId,
-        kind: MemberKind,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<usize, Error> {
-        let groups =
-            self.store.range(space, &keys::groups_of(member), &Bounds::All, &Page::first(GROUPS_AT_ONCE)).await?;
-        for group in groups.iter().filter_map(|entry| entry.id.parse::<ResourceId>().ok()) {
-            let leaving = Difference { add: BTreeMap::new(), remove: BTreeMap::from([(member, kind)]) };
-            leaving.plan(group, batch);
-            batch.writes.push(bump(group, now));
-        }
-        Ok(groups.len())
-    }
-
-    /// Drops the assignment from users that still have it.
-    async fn resource_departed(&self, slice: &Slice<'_>, resource: ResourceId) -> Result<Option<Step>, Error> {
-        let index = crate::store::Index::new(keys::assigned(resource));
-        let users = self.store.range(slice.space(), &index, &Bounds::All, &Page::first(USERS_AT_ONCE)).await?;
-        for entry in &users {
-            self.drop_assignment(slice.context, &entry.id, resource).await?;
-        }
-        if !users.is_empty() {
-            return Ok(Some(Step::More));
-        }
-        let mut batch = slice.batch();
-        let name = keys::seats(resource);
-        let left = self.store.counters(slice.space(), &[&name]).await?.into_iter().next().unwrap_or(0);
-        if left != 0 {
-            batch.writes.push(Write::CounterAdd { name, delta: -left });
-        }
-        slice.end(&mut batch);
-        self.finished(slice, &batch).await
-    }
-
-    async fn drop_assignment(&self, context: &Context, user: &str, resource: ResourceId) -> Result<(), Error> {
+        context: &Context,
+        user: &str,
+        what: &'static str,
+        event: &Event,
+        then: impl Fn(&mut Change) + Sync,
+    ) -> Result<(), Error> {
         retrying!(self, {
             let document = self.store.get(&context.space, &[DocumentKey::new(keys::USER, user)]).await?.pop().flatten();
             let Some(document) = document else { return Ok(Some(())) };
             let before = UserRecord::decode(&document)?;
-            let mut change: Change = self.change(context, "user.assignment_dropped", before.clone(), before).await?;
-            change.apply(&Event::ResourceDeleted { id: resource }, context.now)?;
-            change.after.names.remove(&resource);
+            let mut change: Change = self.change(context, what, before.clone(), before).await?;
+            change.apply(event, context.now)?;
+            then(&mut change);
             Ok(self.commit_change(context, change).await?.map(|_| ()))
         })
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::audit::{Actor, Door};
-use super::change::{put_letter, remove_letter};
+use super::change::{move_letter, put_letter, remove_letter};
 use super::error::Error;
-use super::outbox::{Letter, LetterKind};
+use super::outbox::{DEAD_FOR, Letter, LetterKind};
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::sign_in::CODE_LIFETIME;
@@ -60,6 +60,7 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::TOKEN => self.due_token(account, &claim).await,
             keys::TASK => self.due_task(account, &claim).await,
             keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
@@ -151,9 +152,8 @@ impl Directory {
             };
             batch.checks.push(Check::Claimed { owner: due.claim.owner.clone(), token: due.claim.token });
             match fate {
-                Fate::Accepted { .. } | Fate::Bounced { .. } | Fate::GivenUp { .. } => {
-                    remove_letter(&mut batch, due.letter.id);
-                }
+                Fate::Accepted { .. } | Fate::Bounced { .. } => remove_letter(&mut batch, due.letter.id),
+                Fate::GivenUp { reply } => bury(&mut batch, due, reply, context.now),
                 Fate::Later { at, reply, counts } => {
                     let mut letter = due.letter.clone();
                     letter.attempts = letter.attempts.saturating_add(u32::from(*counts));
@@ -264,6 +264,9 @@ fn event_of(due: Due) -> (&'static str, Event) {
 
 /// Whether a letter still means something to its user: an invitation whose generation is gone is not sent.
 pub(super) fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
+    if letter.dead.is_some() {
+        return false;
+    }
     if letter.kind.carries_invitation() {
         return user
             .invitation()
@@ -278,6 +281,17 @@ pub(super) fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
         LetterKind::SignInCode => user.state() == State::A && now.since(letter.created) < CODE_LIFETIME,
         LetterKind::AddressNotice | LetterKind::Invitation | LetterKind::Reminder => true,
     }
+}
+
+/// Nobody tries a letter again by itself that was given up; its timer rings when it has been kept long enough.
+fn bury(batch: &mut Batch, due: &DueLetter, reply: &str, now: Timestamp) {
+    let mut letter = due.letter.clone();
+    letter.attempts = letter.attempts.saturating_add(1);
+    letter.last_reply = Some(reply.to_owned());
+    letter.dead = Some(now);
+    put_letter(batch, &letter, due.revision + 1, now);
+    move_letter(batch, letter.id, keys::QUEUE, keys::DEAD);
+    batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: now + DEAD_FOR });
 }
 
 pub(super) fn system(account: &AccountId, name: &str) -> Request {

@@ -10,14 +10,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditEvent;
 use super::entropy;
 use super::error::Error;
+use super::request::Context;
+use super::timers::{DueWork, system};
+use super::uses::Use;
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scopes, TokenHash};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, DocumentKey, Entry, Index, Page, Space, Write};
+use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Entry, Index, Page, Space, Write};
 
 /// The record of a token. The secret is known only to whom it was shown, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,14 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// A token with what is known of its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSummary {
+    pub token: Token,
+    /// To the minute; `None`: never.
+    pub last_used: Option<Timestamp>,
+}
+
 /// What a new token is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
@@ -49,7 +62,12 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    fn with_id(self, id: TokenId, now: Timestamp) -> Token {
+    /// The successor of a token: the same client with the same rights.
+    pub(super) fn after(old: Token, expires: Option<Duration>) -> Self {
+        NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires }
+    }
+
+    pub(super) fn with_id(self, id: TokenId, now: Timestamp) -> Token {
         Token {
             id,
             client: self.client,
@@ -64,8 +82,28 @@ impl NewToken {
 }
 
 impl Token {
+    /// Lets it live until `at` at the most.
+    pub(super) fn end_by(&mut self, at: Timestamp) {
+        self.expires_at = Some(self.expires_at.map_or(at, |before| before.min(at)));
+    }
+
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+    }
+
+    /// When the Account Admins are to hear that it expires: two weeks before, or at half of a shorter life.
+    fn warns_at(&self) -> Option<Timestamp> {
+        let expires = self.expires_at.filter(|_| self.revoked_at.is_none())?;
+        Some(expires - EXPIRY_WARNING.min(expires.since(self.created) / 2))
+    }
+
+    fn outlives(&self, other: &Token, now: Timestamp) -> bool {
+        let longer = match (self.expires_at, other.expires_at) {
+            (None, _) => true,
+            (Some(own), Some(others)) => own > others,
+            (Some(_), None) => false,
+        };
+        self.id != other.id && self.client == other.client && self.is_alive(now) && longer
     }
 }
 
@@ -115,9 +153,9 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`] when there is no such account.
     pub async fn create_token(&self, account: &AccountId, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
-        let secret = ProvisioningToken::from_random(entropy::secret());
-        let token = self.store_token(account, new, &secret).await?;
-        Ok((token, secret))
+        self.account(account).await?;
+        let now = self.store.now();
+        self.store_token(account, new.with_id(entropy::token_id(now), now), Batch::new(entropy::commit_id(now))).await
     }
 
     /// Makes a token of a secret that the operator chose. The same secret again changes nothing, also when several
@@ -146,27 +184,29 @@ impl Directory {
         if owner != *account {
             return Err(Error::Invalid("the configured token belongs to another account".to_owned()));
         }
-        self.committed(&Space::Account(account.clone()), &record(&new.with_id(id, now), now)).await.map(|_| ())
+        let mut batch = Batch::new(entropy::commit_id(now));
+        record(&new.with_id(id, now), &mut batch);
+        self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
     }
 
-    async fn store_token(
+    /// Puts a token, along with what else `batch` is to do, and lets its new secret lead to it.
+    pub(super) async fn store_token(
         &self,
         account: &AccountId,
-        new: NewToken,
-        secret: &ProvisioningToken,
-    ) -> Result<Token, Error> {
-        self.account(account).await?;
-        let now = self.store.now();
-        let token = new.with_id(entropy::token_id(now), now);
-        self.store.commit(&Space::Account(account.clone()), &record(&token, now)).await?;
+        token: Token,
+        mut batch: Batch,
+    ) -> Result<(Token, ProvisioningToken), Error> {
+        let secret = ProvisioningToken::from_random(entropy::secret());
+        record(&token, &mut batch);
+        self.store.commit(&Space::Account(account.clone()), &batch).await?;
 
         // Last, and in the slot of the installation: until it is there, nobody can use the token.
-        if self.committed(&Space::Installation, &pointer(account, token.id, secret, now)).await? {
-            return Ok(token);
+        if self.committed(&Space::Installation, &pointer(account, token.id, &secret, token.created)).await? {
+            return Ok((token, secret));
         }
         // A repeated commit finds its own entry, since this batch puts no document.
         match self.identify(secret.expose()).await? {
-            (owner, id) if owner == *account && id == token.id => Ok(token),
+            (owner, id) if owner == *account && id == token.id => Ok((token, secret)),
             _ => Err(Error::Invalid("this token exists already".to_owned())),
         }
     }
@@ -183,6 +223,25 @@ impl Directory {
         let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::TOKEN, &entry.id)).collect();
         let documents = self.store.get(&space, &wanted).await?;
         documents.iter().flatten().map(|document| read_token(&document.body)).collect()
+    }
+
+    /// As [`Directory::list_tokens`], with when each was used last.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn token_summaries(&self, account: &AccountId) -> Result<Vec<TokenSummary>, Error> {
+        let tokens = self.list_tokens(account).await?;
+        let wanted: Vec<_> = tokens.iter().map(|token| keys::token_use(token.id)).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let uses = self.store.get(&Space::Account(account.clone()), &wanted).await?;
+        let summary = |(token, document): (Token, Option<Document>)| {
+            let used = document.map(|document| serde_json::from_slice::<Use>(&document.body)).transpose();
+            let used = used.map_err(|error| Error::damaged("use of a token", error))?;
+            Ok(TokenSummary { token, last_used: used.map(|used| used.at) })
+        };
+        tokens.into_iter().zip(uses).map(summary).collect()
     }
 
     /// Ends a token at once.
@@ -206,15 +265,38 @@ impl Directory {
         expires: Option<Duration>,
     ) -> Result<(Token, ProvisioningToken), Error> {
         let old = self.list_tokens(account).await?.into_iter().find(|token| token.id == id);
-        let old = old.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
-        let new = NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires };
-        let made = self.create_token(account, new).await?;
-        self.change_token(account, id, |token, now| {
-            let ends = now + overlap;
-            token.expires_at = Some(token.expires_at.map_or(ends, |at| at.min(ends)));
-        })
-        .await?;
+        let old = old.ok_or_else(|| unknown(id))?;
+        let made = self.create_token(account, NewToken::after(old, expires)).await?;
+        self.change_token(account, id, |token, now| token.end_by(now + overlap)).await?;
         Ok(made)
+    }
+
+    /// Tells the Account Admins that a token expires soon, unless its client has one that lasts longer.
+    pub(super) async fn due_token(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
+        let (context, documents) = self.open(&system(account, "token"), std::slice::from_ref(&claim.owner)).await?;
+        let token = documents.into_iter().next().flatten().map(|document| read_token(&document.body)).transpose()?;
+        let Some((token, due)) = token.and_then(|token| Some((token.clone(), token.warns_at()?))) else {
+            self.end_claim(account, claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        };
+        if due > context.now {
+            self.end_claim(account, claim, Some(due)).await?;
+            return Ok(DueWork::Settled { event: None });
+        }
+        let others = self.list_tokens(account).await?;
+        if !token.is_alive(context.now) || others.iter().any(|other| other.outlives(&token, context.now)) {
+            self.end_claim(account, claim, None).await?;
+            return Ok(DueWork::Settled { event: None });
+        }
+        let mut batch = self.of_claim(claim);
+        batch.writes.push(Write::TimerClear { owner: claim.owner.clone() });
+        batch.writes.push(expiring(&context, &token).write());
+        let told = self.committed(&context.space, &batch).await?;
+        if told {
+            let (client, expires_at) = (&token.client, token.expires_at);
+            tracing::warn!(%account, token = %token.id, %client, ?expires_at, "a token expires, and its client has no other");
+        }
+        Ok(DueWork::Settled { event: told.then_some("token.expiring") })
     }
 
     async fn change_token(
@@ -227,12 +309,12 @@ impl Directory {
         retrying!(self, {
             let now = self.store.now();
             let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
-            let document = document.ok_or_else(|| Error::NotFound(format!("there is no token {id}")))?;
+            let document = document.ok_or_else(|| unknown(id))?;
             let mut token = read_token(&document.body)?;
             change(&mut token, now);
             let mut batch = Batch::new(entropy::commit_id(now));
             batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            batch.writes.push(put_token(&token, document.revision + 1, document.created));
+            plan_token(&token, document.revision + 1, &mut batch);
             Ok(self.committed(&space, &batch).await?.then_some(token))
         })
     }
@@ -240,15 +322,19 @@ impl Directory {
 
 /// So many tokens of one account are listed at the most.
 const MAX_TOKENS: usize = 1_000;
+/// So long before its end a token is said to expire.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
+pub(super) fn unknown(id: TokenId) -> Error {
+    Error::NotFound(format!("there is no token {id}"))
+}
 
 /// The token in its account, unless it is there.
-fn record(token: &Token, now: Timestamp) -> Batch {
-    let mut batch = Batch::new(entropy::commit_id(now));
+fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
-    batch.writes.push(put_token(token, 1, now));
+    plan_token(token, 1, batch);
     let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
     batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
-    batch
 }
 
 /// From the hash to the token, unless the hash leads somewhere.
@@ -260,17 +346,31 @@ fn pointer(account: &AccountId, id: TokenId, secret: &ProvisioningToken, now: Ti
     batch
 }
 
+fn expiring(context: &Context, token: &Token) -> AuditEvent {
+    AuditEvent {
+        client: Some(token.client.clone()),
+        alerts: vec![format!("{:?}", Alert::TokenExpiring)],
+        ..AuditEvent::new(context.now, context.actor.clone(), "token.expiring")
+    }
+}
+
 pub(super) fn read_token(body: &[u8]) -> Result<Token, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("token", error))
 }
 
-fn put_token(token: &Token, revision: u64, created: Timestamp) -> Write {
-    Write::Put {
-        key: keys::token(token.id),
+/// The token as it becomes, and its timer.
+pub(super) fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
+    let (key, created) = (keys::token(token.id), token.created);
+    batch.writes.push(Write::Put {
+        key: key.clone(),
         revision,
         created,
         modified: created,
         body: serde_json::to_vec(token).expect("a token has only string keys").into(),
         state: bytes::Bytes::new(),
-    }
+    });
+    batch.writes.push(match token.warns_at() {
+        Some(due) => Write::TimerSet { owner: key, due },
+        None => Write::TimerClear { owner: key },
+    });
 }

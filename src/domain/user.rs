@@ -334,6 +334,12 @@ impl User {
         self.provisioned_by.is_some()
     }
 
+    /// Pending with an invitation that goes out when an admin says so, and not by itself.
+    pub fn waits_for_decision(&self) -> bool {
+        let state = self.invitation().map(|invitation| &invitation.state);
+        matches!(state, Some(InvitationState::Lapsed { reason: Lapse::Held, until: None, .. }))
+    }
+
     /// Inactive here while the provider last said active: an admin must hear of it, and the provider repeats it in vain.
     pub fn provider_says_active(&self) -> bool {
         matches!(self.standing, Standing::Inactive { .. }) && self.idp_active == Some(true)

@@ -9,7 +9,8 @@ use axum::http::{Extensions, HeaderMap, header};
 use super::client_address::ClientAddress;
 use super::limits::{Limits, Throttled};
 use super::request_id::RequestId;
-use crate::directory::{Directory, Door, Error, Request};
+use super::scim::Teller;
+use crate::directory::{Access, Directory, Door, Error, Request};
 use crate::metrics::Metrics;
 use crate::scim::discovery;
 
@@ -19,6 +20,7 @@ pub struct Service {
     pub directory: Arc<Directory>,
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
+    pub story: Teller,
     pub settings: Arc<ServiceSettings>,
 }
 
@@ -53,15 +55,22 @@ impl Service {
     /// [`Turned::Away`] without a token of ours; [`Turned::Throttled`] above a limit: strangers by address, tokens by
     /// token.
     pub async fn caller(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
+        let caller = self.identified(asked, door).await?;
+        self.admit(&caller)?;
+        Ok(caller)
+    }
+
+    /// The first half of [`Service::caller`]: whose token it is.
+    ///
+    /// # Errors
+    /// As there, but for the limit of the token.
+    pub async fn identified(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
         let identified = match &asked.bearer {
             Some(secret) => self.directory.identify(secret).await,
             None => Err(Error::Unauthorized),
         };
         match identified {
-            Ok((account, token)) => {
-                self.limits.admit_token(token).map_err(Turned::Throttled)?;
-                Ok(Request::by_token(account, token, door, asked.request_id.clone()))
-            }
+            Ok((account, token)) => Ok(Request::by_token(account, token, door, asked.request_id.clone())),
             Err(Error::Unauthorized) => {
                 if let Some(client) = asked.client {
                     self.limits.admit_stranger(client).map_err(Turned::Throttled)?;
@@ -69,6 +78,17 @@ impl Service {
                 Err(Turned::Away(Error::Unauthorized))
             }
             Err(error) => Err(Turned::Away(error)),
+        }
+    }
+
+    /// The second half: whether the token may ask once more at this moment.
+    ///
+    /// # Errors
+    /// [`Turned::Throttled`].
+    pub fn admit(&self, caller: &Request) -> Result<(), Turned> {
+        match caller.access {
+            Access::Token { id, .. } => self.limits.admit_token(id).map_err(Turned::Throttled),
+            Access::Session { .. } | Access::Trusted { .. } => Ok(()),
         }
     }
 }

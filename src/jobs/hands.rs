@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::mail::{Mailer, SendFailure, backoff};
 use super::post;
+use crate::directory::mail_queue::{MailQueue, Word};
 use crate::directory::timers::{DueLetter, DueWork, Fate};
 use crate::directory::{Directory, Error};
 use crate::domain::ids::AccountId;
@@ -15,8 +16,10 @@ use crate::domain::time::Timestamp;
 use crate::metrics::{MailOutcome, Metrics};
 use crate::store::Claim;
 
-/// A relay that refuses this service altogether, or asks for less, is left alone for so long.
+/// When the store cannot say how long the queue waits.
 const PAUSE: Duration = Duration::from_secs(60);
+/// A relay that has taken a mail within this time works: what it refuses then, is that mail's own trouble.
+const WORKED: Duration = Duration::from_secs(5 * 60);
 /// Between two attempts of what failed because the store was away.
 const STORE_AWAY: Duration = Duration::from_millis(500);
 /// For how long a claim is held on to while the store is away; then it ends with its lease.
@@ -29,8 +32,8 @@ pub(super) struct Hands {
     mail_timeout: Duration,
     time_zone: jiff::tz::TimeZone,
     jitter: fn() -> f64,
-    /// Until when the queue waits because of what the relay said.
-    paused_until: Mutex<Timestamp>,
+    /// When the relay took a mail of this replica last.
+    accepted: Mutex<Option<Timestamp>>,
 }
 
 impl Hands {
@@ -42,21 +45,11 @@ impl Hands {
         time_zone: jiff::tz::TimeZone,
         jitter: fn() -> f64,
     ) -> Self {
-        Hands { directory, mailer, metrics, mail_timeout, time_zone, jitter, paused_until: Mutex::default() }
+        Hands { directory, mailer, metrics, mail_timeout, time_zone, jitter, accepted: Mutex::default() }
     }
 
     pub fn mailer(&self) -> &Mailer {
         &self.mailer
-    }
-
-    /// When the queue goes on, or went on; `None` when it never waited.
-    pub fn paused_until(&self) -> Option<Timestamp> {
-        let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(until).filter(|until| *until > Timestamp::EPOCH)
-    }
-
-    fn pause(&self, until: Timestamp) {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// Gives a claim back until then.
@@ -90,15 +83,16 @@ impl Hands {
         }
     }
 
-    /// Sends a claimed letter, if it still means something, and records its fate.
-    pub async fn deliver(&self, account: &AccountId, claim: Claim, stop: &CancellationToken) {
+    /// Sends a claimed letter, if it still means something, and records its fate. `probing`: by this letter everybody
+    /// learns whether the relay works again.
+    pub async fn deliver(&self, account: &AccountId, claim: Claim, probing: bool, stop: &CancellationToken) {
         let Some(due) = self.act(account, claim, stop).await else { return };
         // This process may have been stopped for a while: by now the letter may be somebody else's.
         if self.directory.store().now() + self.mail_timeout > due.claim.lease_until {
             tracing::info!(letter = %due.letter.id, "too late to send a mail within its claim; it is claimed again");
             return;
         }
-        let fate = self.attempt(&due).await;
+        let fate = self.attempt(&due, probing).await;
         self.metrics.mail(counted(&fate));
         self.record(&due, &fate).await;
     }
@@ -120,50 +114,83 @@ impl Hands {
         }
     }
 
-    async fn attempt(&self, due: &DueLetter) -> Fate {
+    async fn attempt(&self, due: &DueLetter, probing: bool) -> Fate {
         let outcome = match self.compose(due) {
             Ok(message) => self.mailer.transport().send(&message).await,
             Err(failure) => Err(failure),
         };
         let kind = due.letter.kind.as_str();
         let to = due.letter.to.masked();
+        let now = self.directory.store().now();
         let failure = match outcome {
             Ok(accepted) => {
                 tracing::info!(letter = %due.letter.id, kind, to, "mail accepted by the relay");
+                *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                if probing && self.tell(&Word::Works).await.is_some() {
+                    self.metrics.mail_paused(false);
+                    tracing::info!("the relay works again; the queue goes on");
+                }
                 return Fate::Accepted { reply: accepted.reply };
             }
             Err(failure) => failure,
         };
-        let now = self.directory.store().now();
-        let fate = fate_of(&failure, due.letter.attempts, now, (self.jitter)());
+        let paused_until = match word_of(&failure, self.worked(now)) {
+            Some(word) => Some(self.pause(&word, failure.code(), now).await),
+            None => None,
+        };
+        let fate = fate_of(&failure, due.letter.attempts, now, paused_until, (self.jitter)());
         tracing::warn!(letter = %due.letter.id, kind, to, code = failure.code(), outcome = outcome_of(&fate),
             "mail not accepted");
-        match failure {
-            SendFailure::Configuration { code, .. } => {
-                self.pause(now + PAUSE);
-                tracing::error!(
-                    code,
-                    "the relay refuses this service: check mail.url and mail.from with `usherd mail test`; the queue \
-                     waits {} s",
-                    PAUSE.as_secs()
-                );
-            }
-            SendFailure::Throttled { code, .. } => {
-                self.pause(now + PAUSE);
-                tracing::warn!(code, "the relay asks for less mail; the queue waits {} s", PAUSE.as_secs());
-            }
-            SendFailure::Temporary { .. } | SendFailure::RecipientRefused { .. } | SendFailure::Unknown { .. } => {}
-        }
         fate
+    }
+
+    /// Whether the relay has taken a mail lately.
+    fn worked(&self, now: Timestamp) -> bool {
+        let accepted = *self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.is_some_and(|at| now.since(at) < WORKED)
+    }
+
+    /// Lets the queue of all replicas wait; until when.
+    async fn pause(&self, word: &Word, code: Option<u16>, now: Timestamp) -> Timestamp {
+        let pause = self.tell(word).await.and_then(|queue| queue.pause);
+        let until = pause.map_or(now + PAUSE, |pause| pause.until);
+        let seconds = until.since(now).as_secs();
+        self.metrics.mail_paused(true);
+        match word {
+            Word::Refuses { .. } => tracing::error!(
+                code,
+                "the relay refuses this service: check mail.url and mail.from with `usherd mail test`; the queue waits \
+                 {seconds} s"
+            ),
+            Word::AsksForLess { .. } => {
+                tracing::warn!(code, "the relay asks for less mail; the queue waits {seconds} s, then goes on slower");
+            }
+            Word::Works => {}
+        }
+        until
+    }
+
+    async fn tell(&self, word: &Word) -> Option<MailQueue> {
+        match self.directory.heard_of_relay(word).await {
+            Ok(queue) => Some(queue),
+            Err(error) => {
+                tracing::warn!(%error, "what the relay said could not be made known to the other replicas");
+                None
+            }
+        }
     }
 
     /// A letter that cannot be written is its own trouble: it must not hold up the others, and is not tried for ever.
     fn compose(&self, due: &DueLetter) -> Result<lettre::Message, SendFailure> {
-        let reason = match post::compose(&self.directory, &self.mailer, due, &self.time_zone) {
-            Ok(Ok(message)) => return Ok(message),
-            Ok(Err(SendFailure::Configuration { text, .. })) => text,
-            Ok(Err(failure)) => return Err(failure),
-            Err(error) => error.to_string(),
+        let composing = || post::compose(&self.directory, &self.mailer, due, &self.time_zone);
+        // A library that panics at some name must cost that letter its attempts, and no more.
+        let composed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(composing));
+        let reason = match composed {
+            Ok(Ok(Ok(message))) => return Ok(message),
+            Ok(Ok(Err(SendFailure::Configuration { text, .. }))) => text,
+            Ok(Ok(Err(failure))) => return Err(failure),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "writing it panicked".to_owned(),
         };
         tracing::error!(reason, letter = %due.letter.id, "a mail could not be written");
         Err(SendFailure::Temporary { code: None, text: "the mail could not be written; see the log".to_owned() })
@@ -179,18 +206,37 @@ fn counted(fate: &Fate) -> MailOutcome {
     }
 }
 
-/// What a failed attempt means: who retries, and when.
-fn fate_of(failure: &SendFailure, attempts: u32, now: Timestamp, jitter: f64) -> Fate {
+/// What a failed attempt says about the relay; `None` when it speaks of this mail only. A refusal of the mail itself by a
+/// relay that has just taken others is that mail's own: one poisoned letter must not stop the queue.
+fn word_of(failure: &SendFailure, worked: bool) -> Option<Word> {
     let reply = failure.text().to_owned();
     match failure {
-        SendFailure::RecipientRefused { .. } => Fate::Bounced { reply },
-        SendFailure::Configuration { .. } => Fate::Later { at: now + PAUSE, reply, counts: false },
-        SendFailure::Temporary { .. } | SendFailure::Throttled { .. } | SendFailure::Unknown { .. } => {
-            match backoff::delay(attempts.saturating_add(1), jitter) {
-                Some(delay) => Fate::Later { at: now + delay, reply, counts: true },
-                None => Fate::GivenUp { reply },
-            }
+        SendFailure::Configuration { of_mail: true, .. } if worked => None,
+        SendFailure::Configuration { .. } => Some(Word::Refuses { reply }),
+        SendFailure::Throttled { .. } => Some(Word::AsksForLess { reply }),
+        SendFailure::Temporary { .. } | SendFailure::RecipientRefused { .. } | SendFailure::Unknown { .. } => None,
+    }
+}
+
+/// What a failed attempt means: who retries, and when. `paused_until` is given when the queue waits for an operator.
+fn fate_of(failure: &SendFailure, attempts: u32, now: Timestamp, paused_until: Option<Timestamp>, jitter: f64) -> Fate {
+    let reply = failure.text().to_owned();
+    match (failure, paused_until) {
+        (SendFailure::RecipientRefused { .. }, _) => Fate::Bounced { reply },
+        // Behind the others, so that another one tries the relay next.
+        (SendFailure::Configuration { .. }, Some(until)) => {
+            Fate::Later { at: until + Duration::from_secs(5), reply, counts: false }
         }
+        (
+            SendFailure::Configuration { .. }
+            | SendFailure::Temporary { .. }
+            | SendFailure::Throttled { .. }
+            | SendFailure::Unknown { .. },
+            _,
+        ) => match backoff::delay(attempts.saturating_add(1), jitter) {
+            Some(delay) => Fate::Later { at: now + delay, reply, counts: true },
+            None => Fate::GivenUp { reply },
+        },
     }
 }
 

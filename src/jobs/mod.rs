@@ -4,5 +4,7 @@ mod hands;
 pub mod mail;
 mod post;
 pub mod schedule;
+pub mod scribe;
 pub mod ticker;
+pub mod uses;
 pub mod worker;

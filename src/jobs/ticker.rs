@@ -1,4 +1,5 @@
-//! The jobs that run by the clock and not by a timer: the retention of audit events, and reconciliation.
+//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, and
+//! reconciliation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +91,8 @@ impl Ticker {
     /// Of the store.
     pub async fn retain(&self, account: &AccountId) -> Result<(), Error> {
         let before = self.directory.store().now() - self.audit_keep;
-        self.directory.trim_audit(account, before).await
+        self.directory.trim_audit(account, before).await?;
+        self.directory.trim_story(account).await
     }
 
     /// Checks and repairs an account, whatever the clock says.

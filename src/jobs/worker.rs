@@ -8,11 +8,9 @@
 //! [`Worker::run_one`] is one look; [`Worker::run_until`] looks for ever. A test drains with the first.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,11 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use super::hands::Hands;
 use super::mail::Mailer;
+use crate::directory::mail_queue::{Grant, Pace};
 use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::Space;
+use crate::store::{Claim, Space};
 
 /// So many timers of one account are claimed at once.
 const CLAIM_AT_ONCE: usize = 64;
@@ -37,6 +36,8 @@ const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
 const SENDER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a letter is put off that found no sender, give or take half.
 const SENDERS_BUSY: Duration = Duration::from_secs(10);
+/// A letter that waits for its turn is looked at again after this, however long the line is.
+const LONGEST_LINE: Duration = Duration::from_secs(15 * 60);
 /// Between two looks at every account when nothing is known to be due, per thousand accounts.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
@@ -51,8 +52,10 @@ pub struct Worker {
     /// How long a claim lasts: a delivery that begins soon after the claim ends well within it.
     lease: Duration,
     senders: Arc<Semaphore>,
-    /// `mail.rate`, of this replica.
-    pace: Option<DefaultDirectRateLimiter>,
+    /// `mail.rate`, of all replicas together.
+    pace: Option<Pace>,
+    /// Whose turn it is last, of the letters that this replica lets wait for the rate.
+    line: Mutex<Timestamp>,
     jitter: fn() -> f64,
 }
 
@@ -95,14 +98,15 @@ impl Worker {
             lease: mail_timeout * 2 + Duration::from_secs(15),
             senders: Arc::new(Semaphore::new(MAILS_AT_ONCE)),
             pace: None,
+            line: Mutex::default(),
             jitter,
         }
     }
 
-    /// Sends no more mails than `quota` allows; `None` sends as fast as the relay takes them.
+    /// Keeps all replicas together to `pace`; `None` sends as fast as the relay takes them.
     #[must_use]
-    pub fn paced(self, quota: Option<Quota>) -> Self {
-        Worker { pace: quota.map(RateLimiter::direct), ..self }
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Worker { pace, ..self }
     }
 
     /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due. Then it
@@ -213,33 +217,7 @@ impl Worker {
             let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
             acting.spawn(async move { hands.act(&account, claim, &stop).await });
         }
-        for claim in letters {
-            (round.beat)();
-            let now = self.directory.store().now();
-            let put_off_until = if round.stop.is_cancelled() {
-                Some(claim.due)
-            } else {
-                self.hands.paused_until().filter(|until| *until > now)
-            };
-            let sender = match put_off_until {
-                Some(until) => Err(until),
-                None if let Some(wait) = self.wait_for_pace() => Err(now + wait),
-                None => {
-                    let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
-                    self.sender(senders_until, round.stop).await.ok_or(now + busy)
-                }
-            };
-            match sender {
-                Ok(permit) => {
-                    let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
-                    round.sending.spawn(async move {
-                        hands.deliver(&account, claim, &stop).await;
-                        drop(permit);
-                    });
-                }
-                Err(until) => self.hands.put_off(account, &claim, until).await,
-            }
-        }
+        let sent = self.send(account, letters, senders_until, round).await;
         while let Some(finished) = acting.join_next().await {
             (round.beat)();
             if let Err(panicked) = finished {
@@ -247,15 +225,78 @@ impl Worker {
                 tracing::error!(%panicked, %account, "acting on a timer failed in an unforeseen way");
             }
         }
-        Ok(claimed)
+        sent.map(|()| claimed)
     }
 
-    /// How long the next mail has to wait for `mail.rate`. A letter that waits is given back, since no claim lasts as
-    /// long as a slow rate may want.
-    fn wait_for_pace(&self) -> Option<Duration> {
-        let pace = self.pace.as_ref()?;
-        let not_until = pace.check().err()?;
-        Some(not_until.wait_time_from(pace.clock().now()))
+    /// Finds senders for as many letters as may go now; the others wait for their turn.
+    async fn send(
+        &self,
+        account: &AccountId,
+        letters: Vec<Claim>,
+        senders_until: &mut Instant,
+        round: &Round<'_>,
+    ) -> Result<(), Error> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let grant = self.directory.take_mails(self.pace, letters.len()).await?;
+        self.metrics.mail_paused(grant.is_pause());
+        let (now, wait) = self.in_turn(account, letters, &grant).await?;
+        for claim in now {
+            (round.beat)();
+            let sender = if round.stop.is_cancelled() {
+                Err(claim.due)
+            } else {
+                let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
+                let sender = self.sender(senders_until, round.stop).await;
+                sender.ok_or_else(|| self.directory.store().now() + busy)
+            };
+            match sender {
+                Ok(permit) => {
+                    let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
+                    round.sending.spawn(async move {
+                        hands.deliver(&account, claim, grant.probing, &stop).await;
+                        drop(permit);
+                    });
+                }
+                Err(until) => self.hands.put_off(account, &claim, until).await,
+            }
+        }
+        for claim in wait {
+            (round.beat)();
+            self.hands.put_off(account, &claim, self.turn(&grant)).await;
+        }
+        Ok(())
+    }
+
+    /// Those letters that go now and those that wait. When the rate does not allow all, those go first that somebody
+    /// waits for before a screen, whatever the rate.
+    async fn in_turn(
+        &self,
+        account: &AccountId,
+        mut letters: Vec<Claim>,
+        grant: &Grant,
+    ) -> Result<(Vec<Claim>, Vec<Claim>), Error> {
+        let mut going = grant.letters;
+        if going < letters.len() && !grant.is_pause() {
+            let awaited = self.directory.awaited_letters(account, &letters).await?;
+            letters.sort_by_key(|claim| !awaited.contains(&claim.owner));
+            if awaited.len() > going {
+                self.directory.overdraw_mails(self.pace, awaited.len() - going).await?;
+                going = awaited.len();
+            }
+        }
+        let waiting = letters.split_off(going.min(letters.len()));
+        Ok((letters, waiting))
+    }
+
+    /// When the next letter that waits is looked at again: each behind the one before, so that a long queue is not
+    /// claimed over and over.
+    fn turn(&self, grant: &Grant) -> Timestamp {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = self.directory.store().now() + LONGEST_LINE;
+        *line = (*line + grant.interval).max(grant.again_at).min(longest);
+        if grant.is_pause() { grant.again_at } else { *line }
     }
 
     /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.

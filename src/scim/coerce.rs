@@ -306,5 +306,5 @@ fn wrong_type(label: &str, due: &str, got: &Value) -> ScimError {
         Value::Object(_) => "an object",
     };
     // The value itself is left out: details are logged, and values are personal data.
-    ScimError::invalid_value(format!("`{label}` takes {due}, and this {got} is none"))
+    ScimError::invalid_value(format!("`{label}` takes {due}, not {got}"))
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 macro_rules! tolerances {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
         /// One deviation that a profile accepts.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Tolerance { $($(#[$doc])* $variant,)* }
+        pub enum Tolerance { $($(#[doc = $doc])* $variant,)* }
 
         impl Tolerance {
             pub const ALL: &'static [Tolerance] = &[$(Tolerance::$variant,)*];
@@ -19,6 +19,11 @@ macro_rules! tolerances {
             /// The name in logs and in configuration.
             pub const fn name(self) -> &'static str {
                 match self { $(Tolerance::$variant => $name,)* }
+            }
+
+            /// What it lets pass, in words: what stands above it here.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Tolerance::$variant => concat!($($doc,)*),)* }
             }
         }
     };
@@ -236,6 +241,7 @@ mod tests {
         for (i, tolerance) in Tolerance::ALL.iter().enumerate() {
             assert_eq!(*tolerance as usize, i);
             assert_eq!(Tolerance::named(tolerance.name()), Some(*tolerance));
+            assert!(tolerance.meaning().trim().ends_with('.'), "{}", tolerance.meaning());
         }
     }
 

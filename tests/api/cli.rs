@@ -95,6 +95,15 @@ fn tokens_are_made_listed_rotated_and_revoked(#[values(Place::Redis, Place::Sock
         "{list}"
     );
     assert!(!list.contains("usp_"), "no secrets: {list}");
+    // It is written beside the requests.
+    let used = |name: &str| {
+        let list = ok(daemon.cli(&["token", "list", "--account", "default"]));
+        let line = list.lines().find(|line| line.split('\t').nth(1) == Some(name)).unwrap().to_owned();
+        line.split('\t').nth(5).unwrap().to_owned()
+    };
+    crate::redis_server::eventually(|| used("okta").starts_with("last used 2").then_some(()));
+    ok(daemon.cli(&["token", "create", "--account", "default", "--name", "idle", "--test"]));
+    assert_eq!(used("idle"), "never used");
 
     let second = ok(daemon.cli(&["token", "rotate", "--account", "default", "okta", "--overlap", "1h"]));
     assert!(works(&first) && works(&second), "both work for a while");

@@ -11,14 +11,19 @@ mod redis_server;
 
 mod access;
 mod bad_input;
+mod brake;
 mod cli;
+mod clients;
 mod conformance;
+mod console;
 mod discovery;
 mod first_start;
 mod invitee;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod secrets;
+mod story;
 mod transfer;
 mod users;
 

@@ -57,7 +57,7 @@ fn neither_logs_nor_the_store_hold_secrets(#[values(Store::Embedded, Store::Redi
     daemon.post("/Users", &with_password);
     eventually(|| daemon.logs().contains("answered").then_some(()));
 
-    let stored = stored(&daemon, store);
+    let stored = daemon.stored();
     daemon.kill9();
     daemon.restart();
     assert_eq!(daemon.stop(), 0);
@@ -86,19 +86,4 @@ fn token_of(link: &str) -> String {
 
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-/// All bytes that the store keeps.
-fn stored(daemon: &Daemon, store: Store) -> Vec<u8> {
-    match store {
-        Store::Embedded => std::fs::read(daemon.data().join("usherd.redb")).unwrap(),
-        // The server writes uncompressed commands into its append-only file.
-        Store::Redis => {
-            let answer = daemon.redis().ask("CONFIG GET dir");
-            let directory = answer.lines().map(str::trim).find(|line| line.starts_with('/')).unwrap().to_owned();
-            let files = std::fs::read_dir(format!("{directory}/appendonlydir")).unwrap();
-            let files = files.map(|entry| entry.unwrap().path()).filter(|file| file.to_string_lossy().contains("incr"));
-            files.flat_map(|file| std::fs::read(file).unwrap()).collect()
-        }
-    }
 }

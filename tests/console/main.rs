@@ -1,13 +1,23 @@
-//! The console in a real browser: `guide.mjs` walks the steps of the user-management guide and reports here.
+//! The console in a real browser: each script walks through a part of it and reports here.
 
 use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn every_step_of_the_guide_works_in_a_browser_and_every_page_is_accessible() {
+    walk("guide.mjs");
+}
+
+#[test]
+fn an_admin_connects_an_identity_provider_and_finds_out_what_it_did_in_a_browser() {
+    walk("provisioning.mjs");
+}
+
+#[track_caller]
+fn walk(script: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let walked = Command::new("node")
-        .arg(root.join("tests/console/guide.mjs"))
+        .arg(root.join("tests/console").join(script))
         .args(["--binary", env!("CARGO_BIN_EXE_usherd")])
         .current_dir(root)
         .output()

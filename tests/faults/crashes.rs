@@ -83,6 +83,7 @@ fn survives(store: Store, relay: Option<SmtpServer>, victims: &[Victim]) {
             ("USHERD_LIMITS__SCIM", "off"),
             ("USHERD_LIMITS__IP", "off"),
             ("USHERD_PROVISIONING__HOLD_ABOVE", "off"),
+            ("USHERD_PROVISIONING__BRAKE__ENABLED", "false"),
         ],
     );
     let mut random = Random::seeded();

@@ -32,7 +32,8 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_ends_the_daemon_loudly_and_loses_nothing() {
-    let mut daemon = Daemon::prepare(None, &[("USHERD_LIMITS__SCIM", "off"), ("USHERD_BOOTSTRAP__SCIM_TOKEN", TOKEN)]);
+    let bounds = [("USHERD_LIMITS__SCIM", "off"), ("USHERD_PROVISIONING__HOLD_ABOVE", "off")];
+    let mut daemon = Daemon::prepare(None, &[bounds[0], bounds[1], ("USHERD_BOOTSTRAP__SCIM_TOKEN", TOKEN)]);
     let disk = SmallDisk::mount(daemon.data(), "6m");
     daemon.restart();
     let create = |daemon: &Daemon, number: usize| {

@@ -30,18 +30,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The first back-off is a minute, give or take a fifth.
 const BACKED_OFF: Duration = Duration::from_secs(73);
 
-struct House {
-    opened: Opened,
+pub struct House {
+    pub opened: Opened,
     worker: Worker,
-    account: AccountId,
-    client: Request,
+    pub account: AccountId,
+    pub client: Request,
     mails: PathBuf,
     _directory: TempDir,
     _redis: Option<RedisServer>,
 }
 
 impl House {
-    async fn open(store: Store, overrides: &[(&str, &str)]) -> Self {
+    pub async fn open(store: Store, overrides: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let redis = (store == Store::Redis).then(RedisServer::start);
         let data = directory.path().join("data");
@@ -80,11 +80,11 @@ impl House {
         House { opened, worker, account, client, mails: data.join("mail"), _directory: directory, _redis: redis }
     }
 
-    fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &Directory {
         &self.opened.directory
     }
 
-    async fn create(&self, address: &str) -> String {
+    pub async fn create(&self, address: &str) -> String {
         let (_, record) = self.directory().create_user(&self.client, user(address)).await.unwrap();
         self.look().await;
         record.user.id.to_string()
@@ -95,12 +95,12 @@ impl House {
         self.look().await;
     }
 
-    async fn record(&self, address: &str) -> UserRecord {
+    pub async fn record(&self, address: &str) -> UserRecord {
         self.directory().find_user(&self.account, address).await.unwrap().unwrap()
     }
 
     /// `Pending expired`.
-    async fn status(&self, address: &str) -> String {
+    pub async fn status(&self, address: &str) -> String {
         let shown = Value::Object(self.record(address).await.representation(self.directory().user_type()));
         let extension = &shown[crate::daemon::USHERD];
         let reason = extension["statusReason"].as_str().map_or(String::new(), |reason| format!(" {reason}"));
@@ -108,7 +108,7 @@ impl House {
     }
 
     /// Does everything that is due now.
-    async fn look(&self) {
+    pub async fn look(&self) {
         for _ in 0..100 {
             if self.worker.run_one().await.unwrap().claimed == 0 {
                 return;
@@ -117,16 +117,16 @@ impl House {
         panic!("there is always something due");
     }
 
-    async fn after(&self, span: Duration) {
+    pub async fn after(&self, span: Duration) {
         self.opened.store.advance(span);
         self.look().await;
     }
 
-    fn mails_to(&self, address: &str) -> Vec<Mail> {
+    pub fn mails_to(&self, address: &str) -> Vec<Mail> {
         mails::read_all(&self.mails).into_iter().filter(|mail| mail.to == address).collect()
     }
 
-    async fn accept(&self, link: &str, address: &str) {
+    pub async fn accept(&self, link: &str, address: &str) {
         let acceptance =
             Acceptance { address: address.parse_address(), given_name: None, family_name: None, request_id: None };
         self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.unwrap();
@@ -134,7 +134,7 @@ impl House {
     }
 }
 
-trait ParseAddress {
+pub trait ParseAddress {
     fn parse_address(&self) -> usherd::domain::names::EmailAddress;
 }
 

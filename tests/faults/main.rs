@@ -16,6 +16,7 @@ mod redis_server;
 #[expect(dead_code, reason = "what only the tests of the mails need")]
 mod smtp;
 
+mod bounds;
 mod crashes;
 mod disk;
 mod expiry;

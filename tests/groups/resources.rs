@@ -85,6 +85,44 @@ fn a_license_counts_its_seats(#[values(Store::Embedded, Store::Redis)] store: St
     assert_eq!(seeded["Resources"][0]["kind"], "floating");
 }
 
+/// Who was promised a seat gives it back before who works on one, and the newest first.
+#[rstest]
+fn fewer_seats_than_are_used_come_from_the_latest_invitations(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = Daemon::start(store, &[]);
+    let license = daemon.post("/Licenses", &json!({ "displayName": "Studio", "seats": 9 })).json();
+    let path = format!("/Licenses/{}", license["id"].as_str().unwrap());
+    let with_license = |name: &str| {
+        let mut wanted = user(name);
+        wanted[USHERD] = json!({ "licenses": [{ "value": license["id"] }] });
+        daemon.post("/Users", &wanted).json()["id"].as_str().unwrap().to_owned()
+    };
+    let names = ["one@example.com", "two@example.com", "three@example.com", "four@example.com"];
+    let ids = names.map(with_license);
+    daemon.browser().open_and_accept(&daemon.mail(names[0], 1).link(), names[0]);
+    daemon.browser().open_and_accept(&daemon.mail(names[3], 1).link(), names[3]);
+    assert_eq!(daemon.get(&path).json()["seatsUsed"], 4);
+
+    let lower = |seats: u64| {
+        let lowered = patch(json!([{ "op": "replace", "path": "seats", "value": seats }]));
+        assert_eq!(daemon.patch(&path, &lowered).status, 200);
+    };
+    let used = |seats: u64| eventually(|| (daemon.get(&path).json()["seatsUsed"] == seats).then_some(()));
+    let lacks = |id: &str| {
+        let shown = daemon.cli(&["user", "show", "--account", "default", id]).stdout;
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["licenseShortfall"] == true
+    };
+    lower(4);
+    assert!(!daemon.logs().contains("more seats are used"), "they are all needed, and enough");
+    lower(3);
+    used(3);
+    assert_eq!(ids.each_ref().map(|id| lacks(id)), [false, false, true, false]);
+    lower(0);
+    used(2);
+    assert_eq!(ids.each_ref().map(|id| lacks(id)), [false, true, true, false], "who is Active keeps the seat");
+    assert_eq!(daemon.logs().matches("more seats are used").count(), 2, "each an alert");
+    assert_eq!([&ids[0], &ids[3]].map(|id| daemon.status(id)), ["Active", "Active"]);
+}
+
 #[rstest]
 fn what_users_were_assigned_to_goes_with_it(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let daemon = Daemon::start(store, &[SILENT]);

@@ -251,17 +251,11 @@ impl<'a> Run<'a> {
         let id = subject.id.parse().ok();
         let is_user = subject.kind == keys::USER;
         let event = AuditEvent {
-            at: self.now(),
-            actor: Actor::new(Door::System, ACTOR),
-            event: REPAIRED.to_owned(),
             user: id.filter(|_| is_user),
             resource: id.filter(|_| !is_user),
             revision,
-            before: None,
-            after: None,
             attributes: wrong.iter().map(|wrong| wrong.invariant.to_string()).collect(),
-            alerts: Vec::new(),
-            refused: None,
+            ..AuditEvent::new(self.now(), Actor::new(Door::System, ACTOR), REPAIRED)
         };
         serde_json::to_vec(&event).expect("an event has only string keys")
     }

@@ -23,8 +23,17 @@ pub async fn person(directory: &Directory, account: &AccountId, record: &UserRec
             Item::Document { kind, id: of, document } => {
                 // Somebody else's record may name this address as theirs, too; it stays theirs.
                 let is_theirs = of == id || (kind != keys::USER && mentions(&document.body, &names));
-                if is_theirs && kind != keys::USER {
-                    list(&mut documents, &kind).push(readable(&document.body));
+                match kind.as_str() {
+                    keys::USER => {}
+                    // Requests about many people stand in one document; what the others' say stays theirs.
+                    keys::STORY | keys::STORY_BODIES => {
+                        let theirs = those_that_mention(&document.body, &names);
+                        if !theirs.is_empty() {
+                            list(&mut documents, &kind).extend(theirs);
+                        }
+                    }
+                    _ if is_theirs => list(&mut documents, &kind).push(readable(&document.body)),
+                    _ => {}
                 }
             }
             Item::Event { body } if mentions(&body, &names) => events.push(readable(&body)),
@@ -50,6 +59,13 @@ fn addresses(record: &UserRecord) -> impl Iterator<Item = String> {
 fn mentions(body: &[u8], names: &[String]) -> bool {
     let text = String::from_utf8_lossy(body);
     names.iter().any(|name| text.contains(name.as_str()))
+}
+
+/// The items of a list that name one of the names.
+fn those_that_mention(body: &[u8], names: &[String]) -> Vec<Value> {
+    let Value::Array(items) = readable(body) else { return Vec::new() };
+    let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+    items.into_iter().filter(|item| mentions(text(item).as_bytes(), names)).collect()
 }
 
 fn list<'m>(documents: &'m mut Map<String, Value>, kind: &str) -> &'m mut Vec<Value> {

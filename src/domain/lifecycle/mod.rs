@@ -28,7 +28,7 @@ mod repair;
 mod timer;
 
 pub use invitee::{LinkView, view_link};
-pub use policy::{Admit, Brake, Hold as PolicyHold, Policy};
+pub use policy::{Admit, Brake, BrakeLimit, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;
 pub use timer::{Due, lapsed_for_good, next_due};
@@ -219,6 +219,12 @@ pub enum Alert {
     SendFailed,
     /// A client without `roles:write` tried to adopt an Account Admin.
     AdminAdoptionRefused,
+    /// G9: too many people would have lost access through one client.
+    Brake,
+    /// More first invitations of one client than go out at once: the further ones wait for a decision.
+    InvitationsHeld,
+    /// A client's token stops working soon, and it has no other.
+    TokenExpiring,
 }
 
 /// Decides what `event` makes of `user`. A tombstone is no user: where the page says "new id", the caller starts from

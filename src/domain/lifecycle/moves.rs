@@ -101,9 +101,14 @@ impl<'a> Step<'a> {
 
     /// "+tok +mail", of a live invitation whose links so far must not work any more. Without an address the new link can
     /// only be copied.
+    /// Where the policy waits for a decision, it waits here, too: the old links end, and nothing goes out.
     pub fn supersede(&mut self) {
         let mailed = self.user.sign_in_address.is_some();
         let origin = self.origin();
+        if self.policy.hold == Some(PolicyHold::ForDecision) {
+            self.pend(origin, Lapse::Held, None);
+            return;
+        }
         self.mint(origin, mailed);
         if mailed {
             self.mail(Mail::Invitation);

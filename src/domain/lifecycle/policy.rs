@@ -60,6 +60,22 @@ pub struct Policy {
     pub tombstone_retention: Duration,
 }
 
+/// How many people may lose access through one client within 10 minutes (G9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrakeLimit {
+    /// So many always.
+    pub min: u32,
+    /// So many percent of the account's Active users, if that is more.
+    pub percent: u8,
+}
+
+impl BrakeLimit {
+    /// How many of `active` people may go: the larger of the two bounds.
+    pub fn allows(self, active: u64) -> u64 {
+        u64::from(self.min).max(active.saturating_mul(u64::from(self.percent)) / 100)
+    }
+}
+
 /// How far the mass-deprovision brake (G9) of one client is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Brake {
@@ -95,6 +111,10 @@ impl Policy {
     pub const RESEND_COOLDOWN: Duration = Duration::from_secs(5 * 60);
     /// G4: in 24 hours to one person.
     pub const RESENDS_A_DAY: usize = 5;
+    /// G4: that one person asks for, whoever gets them.
+    pub const RESENDS_AN_HOUR: u64 = 50;
+    /// G4: that the people of one account ask for.
+    pub const FIRST_INVITATIONS_A_DAY: u64 = 2_000;
     pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     /// No reminder in the last hours of an invitation.
     pub const LAST_REMINDER: Duration = Duration::from_secs(12 * 60 * 60);

@@ -53,6 +53,8 @@ pub enum Refusal {
          Admin resumes them"
     )]
     Braked { retry_after: Duration },
+    #[error("the invitation is not held: there is nothing to decide")]
+    NotHeld,
     #[error("a newer invitation was sent; use the link of the latest mail")]
     Superseded,
     #[error("this invitation has expired; ask for a new link")]
@@ -93,6 +95,7 @@ impl Refusal {
             Refusal::NotPending => "not_pending",
             Refusal::DeactivateFirst => "deactivate_first",
             Refusal::Braked { .. } => "brake_engaged",
+            Refusal::NotHeld => "not_held",
             Refusal::Superseded => "link_superseded",
             Refusal::Expired => "link_expired",
             Refusal::AlreadyAccepted => "already_accepted",
@@ -124,6 +127,7 @@ impl Refusal {
             | Refusal::NotPending
             | Refusal::DeactivateFirst
             | Refusal::Braked { .. }
+            | Refusal::NotHeld
             | Refusal::Superseded
             | Refusal::Expired
             | Refusal::AlreadyAccepted

@@ -92,7 +92,8 @@ impl Dialog {
         if desk.partial {
             desk.page(Page::render(status, &DialogPart { dialog: self, problem, csrf }))
         } else {
-            desk.page(Page::render(status, &DialogPage { frame: desk.frame("users"), dialog: self, problem, csrf }))
+            let frame = desk.frame(Frame::section_of(&self.action));
+            desk.page(Page::render(status, &DialogPage { frame, dialog: self, problem, csrf }))
         }
     }
 }

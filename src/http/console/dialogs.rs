@@ -11,12 +11,13 @@ use crate::directory::Error;
 use crate::directory::assignments::Wishes;
 use crate::directory::invitations::Action;
 use crate::directory::kind::Kind;
+use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
 use crate::domain::roles::Role;
 use crate::domain::token::Channel;
-use crate::domain::user::{ProjectAssignment, Status};
+use crate::domain::user::{ACCOUNT_ADMIN, ProjectAssignment, Status};
 use crate::http::form::Fields;
 use crate::http::service::Service;
 
@@ -71,7 +72,7 @@ impl Person {
     }
 
     async fn assign(&self, wishes: Wishes) -> Result<UserRecord, Error> {
-        self.desk.service.directory.assign(&self.desk.request, &self.id(), &wishes).await
+        self.desk.service.directory.assign(&self.desk.request, &self.id(), &IfMatch::Any, &wishes).await
     }
 
     /// Sends the browser on when it worked, and shows the dialog again with the reason when it did not.
@@ -145,7 +146,11 @@ fn role_dialog(person: &Person, current: &str) -> Dialog {
 pub(super) async fn ask_role(State(service): State<Service>, path: Of, head: Parts) -> Response {
     let Path((account, user)) = path;
     let asked = Person::enter(&service, &account, &user, &head).await;
-    answer(asked.map(|person| role_dialog(&person, &person.record.user.account_role).show(&person.desk)))
+    answer(asked.map(|person| {
+        // After a proof, what was chosen before it.
+        let chosen = Some(person.desk.query.get("role")).filter(|role| !role.is_empty());
+        role_dialog(&person, chosen.unwrap_or(&person.record.user.account_role)).show(&person.desk)
+    }))
 }
 
 pub(super) async fn set_role(State(service): State<Service>, path: Of, request: Request) -> Response {
@@ -155,6 +160,9 @@ pub(super) async fn set_role(State(service): State<Service>, path: Of, request: 
 async fn try_set_role(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
     let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
     let role = fields.get("role").to_owned();
+    if role == ACCOUNT_ADMIN && person.record.user.account_role != ACCOUNT_ADMIN {
+        person.desk.require_proof(&format!("{}/role", person.page), &fields)?;
+    }
     let dialog = role_dialog(&person, &role);
     let note = format!("{} is {role} now.", person.name);
     let wishes = Wishes { account_role: Some(role), ..Wishes::default() };

@@ -17,6 +17,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The section that a path of the console belongs to.
+    pub fn section_of(path: &str) -> &'static str {
+        let segment = path.split('/').nth(3).unwrap_or_default();
+        SECTIONS.iter().map(|(section, ..)| *section).find(|section| *section == segment).unwrap_or("organization")
+    }
+
     /// Whether this entry of the navigation is at hand.
     pub fn is_at(&self, section: &str) -> bool {
         self.section == section
@@ -24,10 +30,11 @@ impl Frame {
 }
 
 /// The entries below *Org*: section, path below the account's console, words.
-pub const SECTIONS: [(&str, &str, &str); 5] = [
+pub const SECTIONS: [(&str, &str, &str); 6] = [
     ("organization", "", "Organization"),
     ("users", "/users", "User Management"),
     ("organizations", "/organizations", "Organizations"),
     ("projects", "/projects", "Projects"),
     ("licenses", "/licenses", "Licenses"),
+    ("provisioning", "/provisioning", "Provisioning"),
 ];

@@ -169,6 +169,7 @@ pub(super) fn sentence(error: &Error) -> Option<(StatusCode, String)> {
         | Error::MissingScope(_)
         | Error::NotFound(_)
         | Error::PreconditionFailed { .. }
+        | Error::Paused { .. }
         | Error::Unavailable { .. }
         | Error::Internal(_) => return None,
     };

@@ -10,6 +10,8 @@ mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod proof;
+mod provisioning;
 mod sign_in;
 mod things;
 mod user;
@@ -30,6 +32,7 @@ pub fn router() -> Router<Service> {
         .route(sign_in::CODE, get(sign_in::show_code).post(sign_in::enter))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(users::organization))
+        .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/users", get(users::show))
         .route("/admin/{account}/users/{user}", get(user::show))
         .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
@@ -51,6 +54,7 @@ pub fn router() -> Router<Service> {
             "/admin/{account}/users/{user}/projects/{project}/remove",
             get(dialogs::ask_remove_project).post(dialogs::remove_project),
         )
+        .merge(provisioning::router())
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))

@@ -69,6 +69,16 @@ impl Visit {
     }
 }
 
+/// The code that this browser asked for.
+pub(super) fn remembered_asking(service: &Service, headers: &HeaderMap) -> Option<Asking> {
+    Visit::of(service, headers)?.asking
+}
+
+/// Lets the browser keep which code it asked for.
+pub(super) fn remember_asking(service: &Service, asking: Asking, response: Response) -> Response {
+    Visit { asking: Some(asking), ..Visit::begin() }.remember(service, response)
+}
+
 #[derive(Template)]
 #[template(path = "console/sign_in.html")]
 struct SignInTemplate {
@@ -263,7 +273,7 @@ async fn visit_and_form(service: &Service, request: Request) -> Result<(Visit, F
 }
 
 /// By who asks and by whom they say they are.
-fn admit(service: &Service, asked: &Asked, address: &EmailAddress) -> Result<(), Away> {
+pub(super) fn admit(service: &Service, asked: &Asked, address: &EmailAddress) -> Result<(), Away> {
     let by_client = asked.client.map_or(Ok(()), |client| service.limits.admit_stranger(client));
     let admitted = by_client.and_then(|()| service.limits.admit_sign_in(address.folded()));
     admitted.map_err(|throttled| pages::notice(None, Notice::Throttled { wait: throttled.wait }).into())

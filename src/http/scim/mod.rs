@@ -4,6 +4,7 @@
 mod reply;
 mod resources;
 mod route;
+mod story;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,10 +14,12 @@ use serde_json::Value;
 
 use reply::Failure;
 pub use reply::error;
-use route::{Discovery, Route};
+use route::{Action, Discovery, Route};
+pub use story::Teller;
+use story::Witness;
 
 use super::service::{Asked, Service};
-use crate::directory::Door;
+use crate::directory::{Door, Error};
 use crate::scim::discovery;
 use crate::scim::list::ListResponse;
 use crate::scim::{SchemaTable, ScimError, Tolerance};
@@ -27,15 +30,37 @@ const WHATEVER_THE_GUARD_LETS_THROUGH: usize = usize::MAX;
 /// Answers every request below `/scim/v2`.
 pub async fn handle(State(service): State<Service>, request: Request) -> Response {
     let asked = Asked::of(&request);
-    match answer(&service, &asked, request).await {
-        Ok(response) => response,
-        Err(failure) => failure.respond(asked.request_id.as_deref()),
+    let mut witness = Witness::of(&service, &request, asked.request_id.clone());
+    match answer(&service, &asked, request, &mut witness).await {
+        Ok(response) => {
+            witness.answered(&response);
+            response
+        }
+        Err(failure) => {
+            witness.refused(&failure);
+            failure.respond(asked.request_id.as_deref())
+        }
     }
 }
 
-async fn answer(service: &Service, asked: &Asked, request: Request) -> Result<Response, Failure> {
+async fn answer(
+    service: &Service,
+    asked: &Asked,
+    request: Request,
+    witness: &mut Witness<'_>,
+) -> Result<Response, Failure> {
     let table = service.directory.schemas();
-    let route = Route::parse(table, request.method(), request.uri().path())?;
+    let route = Route::parse(table, request.method(), request.uri().path());
+    let caller = match &route {
+        Ok(Route::Resource { .. }) => Some(service.identified(asked, Door::Scim).await?),
+        // Whoever asks here needs no token; whose token comes along is only for the story.
+        Ok(Route::Discovery(_)) | Err(_) if asked.bearer.is_some() => service.identified(asked, Door::Scim).await.ok(),
+        Ok(Route::Discovery(_)) | Err(_) => None,
+    };
+    if let Some(caller) = &caller {
+        witness.called_by(caller);
+    }
+    let route = route?;
     acceptable(request.headers())?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     match route {
@@ -48,16 +73,21 @@ async fn answer(service: &Service, asked: &Asked, request: Request) -> Result<Re
             discover(table, &what, service, &base)
         }
         Route::Resource { kind, action } => {
-            let caller = service.caller(asked, Door::Scim).await?;
+            let caller = caller.ok_or(Error::Unauthorized)?;
+            service.admit(&caller)?;
+            if matches!(action, Action::Read(_)) {
+                witness.reads_one();
+            }
             if route::is_sloppy(request.uri().path()) {
                 let (context, _) = service.directory.open(&caller, &[]).await?;
                 if !service.directory.profile_of(&context)?.tolerates(Tolerance::SloppyUrls) {
                     return Err(route::unknown(request.uri().path()));
                 }
+                caller.notes.tolerated([Tolerance::SloppyUrls]);
             }
             let (parts, body) = request.into_parts();
             let body = match parts.method {
-                Method::POST | Method::PUT | Method::PATCH => match json_body(&parts.headers, body).await {
+                Method::POST | Method::PUT | Method::PATCH => match json_body(&parts.headers, body, witness).await {
                     Ok(body) => Some(body),
                     Err(failure) => {
                         // What is wrong with a body is told to living tokens only.
@@ -106,7 +136,7 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+async fn json_body(headers: &HeaderMap, body: Body, witness: &mut Witness<'_>) -> Result<Value, Failure> {
     let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or("?").to_ascii_lowercase());
     let essence = kind.as_deref().map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
     if !matches!(essence.as_deref(), None | Some("application/scim+json" | "application/json" | "application/scim")) {
@@ -116,6 +146,7 @@ async fn json_body(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
     let bytes = to_bytes(body, WHATEVER_THE_GUARD_LETS_THROUGH)
         .await
         .map_err(|_| ScimError::plain(400, "the body did not arrive completely"))?;
+    witness.body_came(&bytes);
     serde_json::from_slice(&bytes)
         .map_err(|error| ScimError::invalid_syntax(format!("the body is not JSON: {error}")).into())
 }

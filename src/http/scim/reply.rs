@@ -18,6 +18,8 @@ const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json")
 pub struct Failure {
     error: ScimError,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The class of the error, for the story.
+    cause: &'static str,
 }
 
 impl Failure {
@@ -25,7 +27,15 @@ impl Failure {
     pub fn method(allowed: &[Method]) -> Self {
         let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let error = ScimError::plain(405, format!("this method is not allowed here; allowed: {allowed}"));
-        Failure { error, headers: Vec::new() }.with(header::ALLOW, &allowed)
+        Failure::from(error).with(header::ALLOW, &allowed)
+    }
+
+    pub fn error(&self) -> &ScimError {
+        &self.error
+    }
+
+    pub fn cause(&self) -> &'static str {
+        self.cause
     }
 
     fn with(mut self, name: HeaderName, value: &str) -> Self {
@@ -35,7 +45,7 @@ impl Failure {
 
     /// The answer. The request id in the detail is what an identity provider's log shows its admin.
     pub fn respond(self, request_id: Option<&str>) -> Response {
-        let Failure { mut error, headers } = self;
+        let Failure { mut error, headers, cause: _ } = self;
         if let Some(id) = request_id {
             error.detail = format!("{} (request {id})", error.detail);
         }
@@ -47,7 +57,8 @@ impl Failure {
 
 impl From<ScimError> for Failure {
     fn from(error: ScimError) -> Self {
-        Failure { error, headers: Vec::new() }
+        let cause = error.scim_type.map_or("", ScimType::as_str);
+        Failure { error, headers: Vec::new(), cause }
     }
 }
 
@@ -64,45 +75,53 @@ impl From<Throttled> for Failure {
     fn from(throttled: Throttled) -> Self {
         let seconds = throttled.retry_after();
         let error = ScimError::plain(429, format!("too many requests; try again in {seconds} s"));
-        Failure::from(error).with(header::RETRY_AFTER, &seconds.to_string())
+        let failure = Failure { cause: "throttled", ..Failure::from(error) };
+        failure.with(header::RETRY_AFTER, &seconds.to_string())
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Protocol(error) => error.into(),
-            Error::Unauthorized => {
-                let detail = "a valid bearer token is needed: check the token that this client is configured with, and \
+        let cause = super::story::cause(&error);
+        Failure { cause, ..said(error) }
+    }
+}
+
+/// What a client reads of an error.
+fn said(error: Error) -> Failure {
+    match error {
+        Error::Protocol(error) => error.into(),
+        Error::Unauthorized => {
+            let detail = "a valid bearer token is needed: check the token that this client is configured with, and \
                               whether it was revoked or has expired";
-                Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
-            }
-            error @ Error::NotAccountAdmin => ScimError::plain(403, error.to_string()).into(),
-            Error::MissingScope(scope) => {
-                ScimError::plain(403, format!("the token lacks the scope {scope}; make one that has it")).into()
-            }
-            Error::NotFound(detail) => ScimError::plain(404, detail).into(),
-            Error::Taken { attribute } => {
-                ScimError::of(ScimType::Uniqueness, format!("{attribute}: another resource has this value already"))
-                    .into()
-            }
-            Error::PreconditionFailed { current } => {
-                let detail = format!("the resource is at version {current}; read it again and repeat the change");
-                Failure::from(ScimError::plain(412, detail)).with(header::ETAG, &current)
-            }
-            Error::Invalid(detail) => ScimError::invalid_value(detail).into(),
-            Error::Unavailable { reason, retry_after } => {
-                tracing::warn!(%reason, "the store is not available");
-                let detail = "the store is not available at the moment; repeating the request is safe";
-                Failure::from(ScimError::plain(503, detail))
-                    .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string())
-            }
-            Error::Internal(detail) => {
-                tracing::error!(%detail, "a request failed");
-                ScimError::plain(500, "the request failed because of a fault in this service").into()
-            }
-            Error::Refused(refusal) => refused(&refusal),
+            Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
         }
+        error @ Error::NotAccountAdmin => ScimError::plain(403, error.to_string()).into(),
+        Error::MissingScope(scope) => {
+            ScimError::plain(403, format!("the token lacks the scope {scope}; make one that has it")).into()
+        }
+        Error::NotFound(detail) => ScimError::plain(404, detail).into(),
+        Error::Taken { attribute } => {
+            ScimError::of(ScimType::Uniqueness, format!("{attribute}: another resource has this value already")).into()
+        }
+        Error::PreconditionFailed { current } => {
+            let detail = format!("the resource is at version {current}; read it again and repeat the change");
+            Failure::from(ScimError::plain(412, detail)).with(header::ETAG, &current)
+        }
+        Error::Invalid(detail) => ScimError::invalid_value(detail).into(),
+        Error::Paused { retry_after, .. } => Failure::from(ScimError::plain(503, error.to_string()))
+            .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string()),
+        Error::Unavailable { reason, retry_after } => {
+            tracing::warn!(%reason, "the store is not available");
+            let detail = "the store is not available at the moment; repeating the request is safe";
+            Failure::from(ScimError::plain(503, detail))
+                .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string())
+        }
+        Error::Internal(detail) => {
+            tracing::error!(%detail, "a request failed");
+            ScimError::plain(500, "the request failed because of a fault in this service").into()
+        }
+        Error::Refused(refusal) => refused(&refusal),
     }
 }
 

@@ -95,6 +95,7 @@ impl Call<'_> {
                 // RFC 7644 §3.5.2: with `attributes` there has to be a body.
                 let terse = kind == Kind::Group && profile.tolerates(Tolerance::GroupPatchNoContent);
                 if terse && !projection.is_explicit() {
+                    self.caller.notes.tolerated([Tolerance::GroupPatchNoContent]);
                     return Ok(reply::empty(StatusCode::NO_CONTENT));
                 }
                 self.written(StatusCode::OK, edited, &projection).await
@@ -187,6 +188,7 @@ impl Call<'_> {
             beside: groups.as_deref(),
             active: asserted(record, &profile),
         };
+        self.caller.notes.tolerated(outgoing.active.map(|_| Tolerance::AssertedActive));
         let body = outgoing.write(self.kind, projection)?;
         Ok(self.single(status, id, record.revision, body))
     }

@@ -19,7 +19,8 @@ pub enum SendFailure {
     /// Something an operator has to mend (credentials, sender, TLS, relay rights): every other mail would fail alike.
     /// Pause the queue and alert.
     #[error("the mail relay refuses to work for us: {text}")]
-    Configuration { code: Option<u16>, text: String },
+    /// `of_mail`: the answer came when this mail's recipient or content was on the table, so it may be about that alone.
+    Configuration { code: Option<u16>, text: String, of_mail: bool },
     /// The message had been handed over when the connection broke: it may have been delivered. Repeat a bounded number
     /// of times, with the same Message-ID and the same link.
     #[error("the outcome is unknown: {text}")]
@@ -104,7 +105,7 @@ pub(super) fn refused(phase: Phase, refusal: Refusal) -> SendFailure {
         }
         400..=499 => SendFailure::Temporary { code: Some(code), text },
         _ if recipient_at_fault(phase, code, enhanced) => SendFailure::RecipientRefused { code: Some(code), text },
-        _ => SendFailure::Configuration { code: Some(code), text },
+        _ => SendFailure::Configuration { code: Some(code), text, of_mail: phase >= Phase::Recipient },
     }
 }
 

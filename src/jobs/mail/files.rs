@@ -51,7 +51,7 @@ impl Files {
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotADirectory
-            | io::ErrorKind::AlreadyExists => SendFailure::Configuration { code: None, text },
+            | io::ErrorKind::AlreadyExists => SendFailure::Configuration { code: None, text, of_mail: false },
             _ => SendFailure::Temporary { code: None, text },
         }
     }

@@ -86,7 +86,11 @@ pub(super) fn message(
         .boundary(id.boundary())
         .singlepart(part(ContentType::TEXT_PLAIN, &rendered.text))
         .singlepart(part(ContentType::TEXT_HTML, &rendered.html));
-    builder.multipart(parts).map_err(|error| SendFailure::Configuration { code: None, text: error.to_string() })
+    builder.multipart(parts).map_err(|error| SendFailure::Configuration {
+        code: None,
+        text: error.to_string(),
+        of_mail: true,
+    })
 }
 
 /// One click in the mail program ends the reminders (RFC 8058).

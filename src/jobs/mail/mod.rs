@@ -95,10 +95,11 @@ impl Mailer {
         context: &Context<'_>,
         addressee: &Addressee<'_>,
     ) -> Result<lettre::Message, SendFailure> {
-        let rendered = self
-            .templates
-            .render(mail, context)
-            .map_err(|error| SendFailure::Configuration { code: None, text: error.to_string() })?;
+        let rendered = self.templates.render(mail, context).map_err(|error| SendFailure::Configuration {
+            code: None,
+            text: error.to_string(),
+            of_mail: true,
+        })?;
         let id = MessageId::new(addressee.id, &self.message_id_domain);
         message::message(&rendered, &self.from, addressee, &id)
     }

@@ -292,7 +292,7 @@ fn classify(phase: Phase, error: &Error) -> SendFailure {
     }
     // lettre's client errors are promises that the relay does not keep: no STARTTLS, no common way to sign in.
     if phase < Phase::Content && (error.is_client() || certificate_trouble(error)) {
-        return SendFailure::Configuration { code: None, text };
+        return SendFailure::Configuration { code: None, text, of_mail: false };
     }
     failure::broken(phase, text)
 }

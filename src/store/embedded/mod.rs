@@ -224,6 +224,26 @@ fn compact(database: &mut Database, size: u64) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// Lets every claimed timer ring again at once: one process holds the file, so whoever had claimed it is gone, and
+/// nobody needs to wait for the lease.
+fn free_claims(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+    let mut claimed = Vec::new();
+    for timer in tables.timers.iter()? {
+        let (key, value) = timer?;
+        if let (due, wakes, Some(_)) = value.value() {
+            claimed.push((key.value().to_vec(), due, wakes));
+        }
+    }
+    for (key, due, wakes) in claimed {
+        if let Some((before, after)) = tables::moved_wake(&key, wakes, due) {
+            tables.wakes.remove(&before[..])?;
+            tables.wakes.insert(&after[..], ())?;
+            tables.timers.insert(&key[..], (due, due, None))?;
+        }
+    }
+    Ok(())
+}
+
 /// What the file says about itself.
 struct Opened {
     schema: u64,
@@ -241,6 +261,7 @@ fn prepare(database: &Database) -> Result<Opened, redb::Error> {
         let installation = tables.texts.get("installation")?.map(|marker| marker.value().to_owned());
         if schema <= SCHEMA {
             tables.numbers.insert("schema", SCHEMA)?;
+            free_claims(&mut tables)?;
         }
         Opened { schema, mark: Timestamp::from_millis(i64::try_from(mark).unwrap_or(0)), installation }
     };

@@ -121,6 +121,15 @@ pub(super) fn wake_key(space: &Space, wakes: Timestamp, owner: &Owner) -> Vec<u8
     [&space_key(space)[..], &millis, owner.kind.as_bytes(), b":", owner.id.as_bytes()].concat()
 }
 
+/// The keys of WAKES, before and after, of the timer with this key of TIMERS (`space NUL kind:id`) when it wakes at another
+/// time.
+pub(super) fn moved_wake(timer_key: &[u8], before: i64, after: i64) -> Option<(Vec<u8>, Vec<u8>)> {
+    let space_ends = timer_key.iter().position(|byte| *byte == 0)? + 1;
+    let (space, owner) = timer_key.split_at(space_ends);
+    let at = |wakes: i64| [space, &wakes.to_be_bytes(), owner].concat();
+    Some((at(before), at(after)))
+}
+
 /// Behind every timer of the space that wakes no later than this.
 pub(super) fn wake_limit(space: &Space, wakes: Timestamp) -> Vec<u8> {
     [&space_key(space)[..], &(wakes.as_millis() + 1).to_be_bytes()].concat()

@@ -252,6 +252,17 @@ impl Daemon {
         self.directory.path()
     }
 
+    /// All bytes that the store keeps.
+    pub fn stored(&self) -> Vec<u8> {
+        let Some(redis) = &self.redis else { return std::fs::read(self.data().join("usherd.redb")).unwrap() };
+        // The server writes uncompressed commands into its append-only file.
+        let answer = redis.ask("CONFIG GET dir");
+        let directory = answer.lines().map(str::trim).find(|line| line.starts_with('/')).unwrap().to_owned();
+        let files = std::fs::read_dir(format!("{directory}/appendonlydir")).unwrap();
+        let files = files.map(|entry| entry.unwrap().path()).filter(|file| file.to_string_lossy().contains("incr"));
+        files.flat_map(|file| std::fs::read(file).unwrap()).collect()
+    }
+
     /// The SCIM token of the first start.
     pub fn token(&self) -> &str {
         assert!(!self.token.is_empty(), "the first start printed no token:\n{}", self.stdout());

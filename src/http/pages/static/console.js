@@ -62,7 +62,8 @@ function prepare(scope) {
   const copy = scope.querySelector("[data-copy]");
   if (!copy) return;
   const field = scope.querySelector("#" + copy.dataset.copy);
-  field.select();
+  // On a page that is about more than the link, nothing is marked before it is asked for.
+  if (copy.closest("form")) field.select();
   copy.hidden = false;
   copy.addEventListener("click", async () => {
     field.select();

@@ -1,0 +1,223 @@
+//! The rows of the lifecycle's admin events, each an operation on one user, and the directory as a list.
+
+use axum::Json;
+use axum::extract::Query;
+use axum::http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::bounded::{Few, Object, Text, Within};
+use super::operation::{Answer, Call, Operation};
+use super::views::{StatusView, UserView};
+use crate::directory::Error;
+use crate::directory::assignments::Wishes;
+use crate::directory::console::{Listed, Listing, Order};
+use crate::directory::invitations::Action;
+use crate::directory::record::UserRecord;
+use crate::domain::secrets::Scope;
+use crate::domain::token::Channel;
+
+const USERS: &[Scope] = &[Scope::Users];
+const INVITATIONS: &[Scope] = &[Scope::Invitations];
+const ASSIGN: &[Scope] = &[Scope::Users, Scope::RolesWrite];
+
+pub fn operations() -> Vec<Operation> {
+    let act = |name: &str, id: &str, summary: &str, scopes, action: Action| {
+        let path = format!("/users/{{id}}/{name}");
+        Operation::new((Method::POST, &path), id, summary, scopes, move |call| act(call, action.clone()))
+    };
+    vec![
+        Operation::new((Method::GET, "/users"), "listUsers", "The user directory, a page at a time", USERS, list),
+        Operation::new((Method::GET, "/users/{id}"), "getUser", "One user", USERS, one),
+        Operation::new(
+            (Method::PATCH, "/users/{id}"),
+            "assignUser",
+            "Change role, organization, licenses and projects; what is absent stays, and lists are whole lists",
+            ASSIGN,
+            assign,
+        )
+        .conditional(),
+        act(
+            "resend",
+            "resendInvitation",
+            "Mail a new invitation link; to somebody Inactive it opens the way back",
+            INVITATIONS,
+            Action::Resend,
+        ),
+        Operation::new(
+            (Method::POST, "/users/{id}/copy-link"),
+            "copyInvitationLink",
+            "The invitation link, to be handed over by other means than mail",
+            INVITATIONS,
+            copy_link,
+        ),
+        act("revoke", "revokeInvitation", "End the invitation of somebody Pending", INVITATIONS, Action::Revoke),
+        act("deactivate", "deactivateUser", "Take away access at once", USERS, Action::Deactivate),
+        act(
+            "release",
+            "releaseUser",
+            "Release the user from the identity provider, so that admins manage them",
+            USERS,
+            Action::Release,
+        ),
+        Operation::new(
+            (Method::POST, "/users/{id}/erase"),
+            "eraseUser",
+            "Erase the user's personal data for good; who is Active has to be deactivated first",
+            USERS,
+            erase,
+        ),
+    ]
+}
+
+/// `GET /users`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only of this status.
+    status: Option<StatusView>,
+    /// Words of which each begins a word of name, mail or id.
+    search: Option<Text<200>>,
+    #[serde(default)]
+    order: OrderName,
+    /// How many to leave out at the beginning.
+    offset: Option<Within<0, 1_000_000>>,
+    /// How many at the most; 50 unless said.
+    limit: Option<Within<1, 200>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum OrderName {
+    #[default]
+    Name,
+    NameReversed,
+    Newest,
+    Oldest,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Users")]
+pub struct UsersView {
+    /// Of those that this list pages through.
+    total: usize,
+    /// Of each status, whatever the status asked for.
+    counts: CountsView,
+    /// The words fit more users than one request looks at; these are the first of them.
+    cut_short: bool,
+    users: Vec<UserView>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Counts")]
+pub struct CountsView {
+    pending: usize,
+    active: usize,
+    inactive: usize,
+}
+
+async fn list(call: Call<Query<ListQuery>>) -> Result<Answer<Json<UsersView>>, Error> {
+    let Query(query) = &call.query;
+    let listing = Listing {
+        status: query.status.map(Into::into),
+        words: query.search.iter().flat_map(|text| text.0.split_whitespace()).map(str::to_owned).collect(),
+        order: match query.order {
+            OrderName::Name => Order::Name,
+            OrderName::NameReversed => Order::NameReversed,
+            OrderName::Newest => Order::Newest,
+            OrderName::Oldest => Order::Oldest,
+        },
+        offset: query.offset.map_or(0, Within::size),
+        limit: query.limit.map_or(50, Within::size),
+    };
+    let (context, _) = call.directory().open(&call.caller, &[]).await?;
+    let Listed { users, counts, total, cut_short } = call.directory().list_users(&context, &listing).await?;
+    let counts = CountsView { pending: counts.pending, active: counts.active, inactive: counts.inactive };
+    let users = users.iter().map(UserView::of).collect();
+    Ok(Answer::of(Json(UsersView { total, counts, cut_short, users })))
+}
+
+async fn one(call: Call) -> Result<Answer<Json<UserView>>, Error> {
+    let (context, _) = call.directory().open(&call.caller, &[]).await?;
+    let record = call.directory().user_record(&context, call.path("id")).await?;
+    Ok(answer(&record))
+}
+
+/// A user with the version that `If-Match` names.
+pub(super) fn answer(record: &UserRecord) -> Answer<Json<UserView>> {
+    Answer::versioned(Json(UserView::of(record)), crate::directory::version(record.revision))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Assignments")]
+pub struct AssignBody {
+    account_role: Option<Text<64>>,
+    /// By id or name, as are the licenses and projects. `null` takes the person out of their organization.
+    #[serde(default, deserialize_with = "named")]
+    organization: Option<Option<Text<256>>>,
+    licenses: Option<Few<Text<256>, 100>>,
+    projects: Option<Few<Object<ProjectBody>, 100>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "ProjectAndRole")]
+pub struct ProjectBody {
+    /// By id or name.
+    project: Text<256>,
+    /// The default project role unless said.
+    role: Option<Text<64>>,
+}
+
+/// Tells `null` from what is absent.
+fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Text<256>>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+pub(super) fn references(list: Few<Text<256>, 100>) -> Vec<String> {
+    list.0.into_iter().map(|text| text.0).collect()
+}
+
+pub(super) fn projects(list: Few<Object<ProjectBody>, 100>) -> Vec<(String, Option<String>)> {
+    list.0.into_iter().map(|Object(it)| (it.project.0, it.role.map(|role| role.0))).collect()
+}
+
+async fn assign(call: Call<(), Json<AssignBody>>) -> Result<Answer<Json<UserView>>, Error> {
+    let (call, Json(body)) = call.split();
+    let wishes = Wishes {
+        account_role: body.account_role.map(|role| role.0),
+        organization: body.organization.map(|organization| organization.map(|name| name.0)),
+        licenses: body.licenses.map(references),
+        projects: body.projects.map(projects),
+        start_date: None,
+    };
+    let record = call.directory().assign(&call.caller, call.path("id"), &call.if_match(), &wishes).await?;
+    Ok(answer(&record))
+}
+
+async fn act(call: Call, action: Action) -> Result<Answer<Json<UserView>>, Error> {
+    let record = call.directory().act(&call.caller, call.path("id"), &action).await?;
+    Ok(answer(&record))
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CopiedLink {
+    #[serde(flatten)]
+    user: UserView,
+    /// Whoever has it can accept; it proves no mailbox.
+    link: String,
+}
+
+async fn copy_link(call: Call) -> Result<Answer<Json<CopiedLink>>, Error> {
+    let record = call.directory().act(&call.caller, call.path("id"), &Action::CopyLink).await?;
+    let link = call.directory().link(&call.caller.account, &record.user, Channel::Link)?;
+    Ok(Answer::of(Json(CopiedLink { user: UserView::of(&record), link })))
+}
+
+async fn erase(call: Call) -> Result<Answer<()>, Error> {
+    call.directory().act(&call.caller, call.path("id"), &Action::Erase).await?;
+    Ok(Answer::of(()))
+}
