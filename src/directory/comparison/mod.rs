@@ -95,6 +95,7 @@ impl Directory {
         let form = read(file, &mut |row| {
             let at = row.at;
             let wrong = match self.wanted(&context, row) {
+                Err(Error::Protocol(refused)) => Some(refused.detail),
                 Err(error) => Some(error.to_string()),
                 Ok(wanted) => seen
                     .insert(wanted.user_name.folded().to_owned(), at)
@@ -133,19 +134,20 @@ impl Directory {
             let verdict = Verdict::of(&wanted, record.as_ref(), &comparison.client);
             let done = match comparison.apply {
                 true => self.carry_out_verdict(comparison, &verdict, record.as_ref(), body).await,
-                false => Ok(()),
+                false => Ok(None),
             };
             match done {
                 Err(braked @ Error::Refused(Refusal::Braked { .. })) => {
                     compared.braked = Some(braked.to_string());
                     return Ok(compared);
                 }
-                Err(Error::Unavailable { .. } | Error::Internal(_) | Error::Unauthorized) => done?,
+                Err(Error::Unavailable { .. } | Error::Internal(_) | Error::Unauthorized) => drop(done?),
                 Err(refused) => {
                     compared.refused += 1;
                     tell(lines, &format!("refused\t{}\t{refused}", wanted.user_name.as_str())).await?;
                 }
-                Ok(()) => {
+                Ok(created) => {
+                    seen.extend(created);
                     verdict.count(&mut compared);
                     if let Some(line) = verdict.line(&wanted, comparison.apply) {
                         tell(lines, &line).await?;
@@ -183,24 +185,28 @@ impl Directory {
         Ok(found.filter(UserRecord::exists))
     }
 
+    /// Does it; the id of a user who was created.
     async fn carry_out_verdict(
         &self,
         comparison: &Comparison,
         verdict: &Verdict,
         record: Option<&UserRecord>,
         body: Map<String, Value>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<ResourceId>, Error> {
         let body = provisioned(body);
         match (verdict, record) {
-            (Verdict::Create, _) => self.create_user(&comparison.request, body.into()).await.map(|_| ()),
+            (Verdict::Create, _) => {
+                let (_, record) = self.create_user(&comparison.request, body.into()).await?;
+                Ok(Some(record.user.id))
+            }
             (Verdict::Change(_) | Verdict::Deactivate, Some(record)) => {
                 let operation = json!({ "op": "replace", "value": body });
                 let patch = json!({ "schemas": [PATCH_OP_URN], "Operations": [operation] });
                 let id = record.user.id.to_string();
-                self.patch_user(&comparison.request, &id, &IfMatch::Any, patch).await.map(|_| ())
+                self.patch_user(&comparison.request, &id, &IfMatch::Any, patch).await.map(|_| None)
             }
             (Verdict::Change(_) | Verdict::Deactivate, None)
-            | (Verdict::Unchanged | Verdict::UnknownHere | Verdict::ManagedBy(_), _) => Ok(()),
+            | (Verdict::Unchanged | Verdict::UnknownHere | Verdict::ManagedBy(_), _) => Ok(None),
         }
     }
 
