@@ -319,7 +319,7 @@ impl Directory {
     async fn tell_refusal(&self, context: &Context, change: &Change, refusal: &Refusal) -> Result<(), Error> {
         let Some(alert) = refusal.alert() else { return Ok(()) };
         let mut batch = context.batch(entropy::commit_id(context.now));
-        batch.writes.push(change.refused(context, refusal, alert).write());
+        change.refused(context, refusal, alert).add_to(&mut batch);
         if self.committed(&context.space, &batch).await? {
             let (account, user) = (&context.account.id, change.before.user.id);
             tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");

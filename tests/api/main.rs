@@ -17,6 +17,7 @@ mod clients;
 mod console;
 mod discovery;
 mod first_start;
+mod hooks;
 mod invitee;
 mod lifecycle;
 mod lists;
