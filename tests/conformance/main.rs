@@ -12,7 +12,6 @@ mod redis_server;
 mod bounds;
 mod characteristics;
 mod page;
-
 mod tester;
 mod versions;
 
