@@ -4,6 +4,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use super::choices::role_choices;
 use super::dialog::{Choice, Dialog, Field};
 use super::format;
 use super::gate::{Away, Desk, answer, sentence};
@@ -15,7 +16,6 @@ use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
-use crate::domain::roles::Role;
 use crate::domain::token::Channel;
 use crate::domain::user::{ACCOUNT_ADMIN, ProjectAssignment, Status};
 use crate::http::form::Fields;
@@ -99,24 +99,6 @@ impl Person {
     fn projects(&self) -> &[ProjectAssignment] {
         &self.record.user.projects
     }
-
-    async fn choices(&self, kind: Kind, chosen: impl Fn(ResourceId) -> bool) -> Result<Vec<Choice>, Away> {
-        let resources = self.desk.service.directory.resources_by_name(&self.desk.context, kind).await;
-        let resources = resources.map_err(|error| self.desk.failed(&error))?;
-        let choice =
-            |id: ResourceId, text| Choice { value: id.to_string(), text, hint: String::new(), chosen: chosen(id) };
-        Ok(resources.into_iter().map(|resource| choice(resource.id, resource.name().to_owned())).collect())
-    }
-}
-
-fn role_choices(roles: &[Role], current: &str) -> Vec<Choice> {
-    let choice = |role: &Role| Choice {
-        value: role.name.clone(),
-        text: role.name.clone(),
-        hint: role.description.clone(),
-        chosen: role.name == current,
-    };
-    roles.iter().map(choice).collect()
 }
 
 /// Where an action leads back to: the directory as it was, when it was asked for there, else the person's page.
@@ -179,7 +161,7 @@ async fn organization_dialog(person: &Person, current: &str) -> Result<Dialog, A
         chosen: current.is_empty(),
     };
     let mut options = vec![none];
-    options.extend(person.choices(Kind::Organization, |id| id.to_string() == current).await?);
+    options.extend(person.desk.choices(Kind::Organization, |id| id.to_string() == current).await?);
     let lead = match options.len() {
         1 => vec!["This account has no organizations yet.".to_owned()],
         _ => vec![format!("The organization that {} belongs to.", person.name)],
@@ -221,7 +203,7 @@ async fn try_set_organization(
 // Licenses > Change
 
 async fn licenses_dialog(person: &Person, chosen: &[String]) -> Result<Dialog, Away> {
-    let options = person.choices(Kind::License, |id| chosen.contains(&id.to_string())).await?;
+    let options = person.desk.choices(Kind::License, |id| chosen.contains(&id.to_string())).await?;
     let lead = match options.len() {
         0 => vec!["This account has no licenses yet.".to_owned()],
         _ => vec![format!("The licenses of {}. Each takes a seat while the person is invited or Active.", person.name)],
@@ -259,7 +241,7 @@ async fn try_set_licenses(service: &Service, Path((account, user)): Of, request:
 // Projects
 
 async fn project_dialog(person: &Person, project: &str, role: &str) -> Result<Dialog, Away> {
-    let mut options = person.choices(Kind::Project, |id| id.to_string() == project).await?;
+    let mut options = person.desk.choices(Kind::Project, |id| id.to_string() == project).await?;
     let joined = |choice: &Choice| person.projects().iter().any(|it| it.project.to_string() == choice.value);
     options.retain(|choice| !joined(choice));
     let roles = role_choices(person.desk.service.directory.settings().roles.project(), role);

@@ -5,13 +5,16 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod choices;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod newcomers;
 mod proof;
 mod provisioning;
+mod roster;
 mod sign_in;
 mod things;
 mod user;
@@ -23,6 +26,7 @@ use axum::routing::{get, post};
 use super::service::Service;
 
 pub use frame::SECTIONS;
+pub use roster::MAX_PEOPLE;
 pub use sign_in::SIGN_IN;
 
 pub fn router() -> Router<Service> {
@@ -34,6 +38,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}", get(users::organization))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/users", get(users::show))
+        .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
         .route("/admin/{account}/users/{user}", get(user::show))
         .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
         .route("/admin/{account}/users/{user}/link", post(dialogs::copy_link))
