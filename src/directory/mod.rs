@@ -48,6 +48,7 @@ pub mod notes;
 pub mod nudge;
 pub mod outbox;
 mod plan;
+pub mod profile;
 pub mod provision;
 pub mod query;
 mod quota;

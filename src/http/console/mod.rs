@@ -40,25 +40,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/users", get(users::show))
         .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
         .route("/admin/{account}/users/{user}", get(user::show))
-        .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
-        .route("/admin/{account}/users/{user}/link", post(dialogs::copy_link))
-        .route("/admin/{account}/users/{user}/revoke", get(dialogs::ask_revoke).post(dialogs::revoke))
-        .route("/admin/{account}/users/{user}/deactivate", get(dialogs::ask_deactivate).post(dialogs::deactivate))
-        .route("/admin/{account}/users/{user}/role", get(dialogs::ask_role).post(dialogs::set_role))
-        .route(
-            "/admin/{account}/users/{user}/organization",
-            get(dialogs::ask_organization).post(dialogs::set_organization),
-        )
-        .route("/admin/{account}/users/{user}/licenses", get(dialogs::ask_licenses).post(dialogs::set_licenses))
-        .route("/admin/{account}/users/{user}/projects", get(dialogs::ask_project).post(dialogs::add_project))
-        .route(
-            "/admin/{account}/users/{user}/projects/{project}",
-            get(dialogs::ask_project_role).post(dialogs::set_project_role),
-        )
-        .route(
-            "/admin/{account}/users/{user}/projects/{project}/remove",
-            get(dialogs::ask_remove_project).post(dialogs::remove_project),
-        )
+        .merge(dialogs::router())
         .merge(provisioning::router())
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))

@@ -1,115 +1,42 @@
-//! The dialogs of one user, in the guide's words: what each asks, and what its button does.
+//! Changing what a person has: account role, organization, licenses, projects with their roles.
 
+use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
+use axum::routing::get;
 
-use super::choices::role_choices;
-use super::dialog::{Choice, Dialog, Field};
-use super::format;
-use super::gate::{Away, Desk, answer, sentence};
+use super::super::choices::role_choices;
+use super::super::dialog::{Choice, Dialog, Field};
+use super::super::gate::{Away, answer};
+use super::{Of, OfPart, Person};
 use crate::directory::Error;
 use crate::directory::assignments::Wishes;
-use crate::directory::invitations::Action;
 use crate::directory::kind::Kind;
 use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
-use crate::domain::token::Channel;
-use crate::domain::user::{ACCOUNT_ADMIN, ProjectAssignment, Status};
-use crate::http::form::Fields;
+use crate::domain::user::{ACCOUNT_ADMIN, ProjectAssignment};
 use crate::http::service::Service;
 
-type Of = Path<(String, String)>;
-type OfProject = Path<(String, String, String)>;
-
-/// The person a dialog is about.
-struct Person {
-    desk: Desk,
-    record: UserRecord,
-    name: String,
-    /// Their page.
-    page: String,
+pub(super) fn router() -> Router<Service> {
+    Router::new()
+        .route("/admin/{account}/users/{user}/role", get(ask_role).post(set_role))
+        .route("/admin/{account}/users/{user}/organization", get(ask_organization).post(set_organization))
+        .route("/admin/{account}/users/{user}/licenses", get(ask_licenses).post(set_licenses))
+        .route("/admin/{account}/users/{user}/projects", get(ask_project).post(add_project))
+        .route("/admin/{account}/users/{user}/projects/{project}", get(ask_project_role).post(set_project_role))
+        .route("/admin/{account}/users/{user}/projects/{project}/remove", get(ask_remove_project).post(remove_project))
 }
 
 impl Person {
-    async fn of(desk: Desk, user: &str) -> Result<Self, Away> {
-        let found = desk.service.directory.user_record(&desk.context, user).await;
-        let record = found.map_err(|error| desk.failed(&error))?;
-        let page = desk.path(&format!("/users/{}", record.user.id));
-        Ok(Person { name: format::name(&record), desk, record, page })
-    }
-
-    async fn enter(service: &Service, account: &str, user: &str, head: &Parts) -> Result<Self, Away> {
-        Self::of(Desk::enter(service, account, head).await?, user).await
-    }
-
-    async fn enter_with_form(
-        service: &Service,
-        account: &str,
-        user: &str,
-        request: Request,
-    ) -> Result<(Self, Fields), Away> {
-        let (desk, fields) = Desk::enter_with_form(service, account, request).await?;
-        Ok((Self::of(desk, user).await?, fields))
-    }
-
-    fn id(&self) -> String {
-        self.record.user.id.to_string()
-    }
-
-    fn dialog(&self, title: &'static str, submit: &'static str, action: &str) -> Dialog {
-        Dialog {
-            title,
-            lead: Vec::new(),
-            fields: Vec::new(),
-            submit: Some(submit),
-            destructive: false,
-            action: format!("{}{action}", self.page),
-            back: self.page.clone(),
-        }
-    }
-
     async fn assign(&self, wishes: Wishes) -> Result<UserRecord, Error> {
         self.desk.service.directory.assign(&self.desk.request, &self.id(), &IfMatch::Any, &wishes).await
     }
 
-    /// Sends the browser on when it worked, and shows the dialog again with the reason when it did not.
-    fn settle(
-        &self,
-        outcome: Result<UserRecord, Error>,
-        dialog: &Dialog,
-        back: &str,
-        note: &str,
-    ) -> Result<Response, Away> {
-        match outcome {
-            Ok(_) => Ok(self.desk.done(back, note)),
-            Err(error) => self.refused(&error, dialog),
-        }
-    }
-
-    fn refused(&self, error: &Error, dialog: &Dialog) -> Result<Response, Away> {
-        match sentence(error) {
-            Some((status, words)) => Ok(dialog.refuse(&self.desk, status, &words)),
-            None => Err(self.desk.failed(error)),
-        }
-    }
-
     fn projects(&self) -> &[ProjectAssignment] {
         &self.record.user.projects
-    }
-}
-
-/// Where an action leads back to: the directory as it was, when it was asked for there, else the person's page.
-fn back_to(person: &Person, fields: &Fields) -> String {
-    let to_list = fields.get("from") == "users";
-    let query = fields.get("back");
-    let is_ours = query.is_empty() || (query.starts_with('?') && query.bytes().all(|b| b.is_ascii_graphic()));
-    match (to_list, is_ours) {
-        (true, true) => person.desk.path(&format!("/users{query}")),
-        (true, false) => person.desk.path("/users"),
-        (false, _) => person.page.clone(),
     }
 }
 
@@ -125,7 +52,7 @@ fn role_dialog(person: &Person, current: &str) -> Dialog {
     }
 }
 
-pub(super) async fn ask_role(State(service): State<Service>, path: Of, head: Parts) -> Response {
+async fn ask_role(State(service): State<Service>, path: Of, head: Parts) -> Response {
     let Path((account, user)) = path;
     let asked = Person::enter(&service, &account, &user, &head).await;
     answer(asked.map(|person| {
@@ -135,7 +62,7 @@ pub(super) async fn ask_role(State(service): State<Service>, path: Of, head: Par
     }))
 }
 
-pub(super) async fn set_role(State(service): State<Service>, path: Of, request: Request) -> Response {
+async fn set_role(State(service): State<Service>, path: Of, request: Request) -> Response {
     answer(try_set_role(&service, path, request).await)
 }
 
@@ -173,7 +100,7 @@ async fn organization_dialog(person: &Person, current: &str) -> Result<Dialog, A
     })
 }
 
-pub(super) async fn ask_organization(State(service): State<Service>, path: Of, head: Parts) -> Response {
+async fn ask_organization(State(service): State<Service>, path: Of, head: Parts) -> Response {
     answer(try_ask_organization(&service, path, &head).await)
 }
 
@@ -183,7 +110,7 @@ async fn try_ask_organization(service: &Service, Path((account, user)): Of, head
     Ok(organization_dialog(&person, &current).await?.show(&person.desk))
 }
 
-pub(super) async fn set_organization(State(service): State<Service>, path: Of, request: Request) -> Response {
+async fn set_organization(State(service): State<Service>, path: Of, request: Request) -> Response {
     answer(try_set_organization(&service, path, request).await)
 }
 
@@ -215,7 +142,7 @@ async fn licenses_dialog(person: &Person, chosen: &[String]) -> Result<Dialog, A
     })
 }
 
-pub(super) async fn ask_licenses(State(service): State<Service>, path: Of, head: Parts) -> Response {
+async fn ask_licenses(State(service): State<Service>, path: Of, head: Parts) -> Response {
     answer(try_ask_licenses(&service, path, &head).await)
 }
 
@@ -225,7 +152,7 @@ async fn try_ask_licenses(service: &Service, Path((account, user)): Of, head: &P
     Ok(licenses_dialog(&person, &chosen).await?.show(&person.desk))
 }
 
-pub(super) async fn set_licenses(State(service): State<Service>, path: Of, request: Request) -> Response {
+async fn set_licenses(State(service): State<Service>, path: Of, request: Request) -> Response {
     answer(try_set_licenses(&service, path, request).await)
 }
 
@@ -258,7 +185,7 @@ async fn project_dialog(person: &Person, project: &str, role: &str) -> Result<Di
     Ok(dialog)
 }
 
-pub(super) async fn ask_project(State(service): State<Service>, path: Of, head: Parts) -> Response {
+async fn ask_project(State(service): State<Service>, path: Of, head: Parts) -> Response {
     answer(try_ask_project(&service, path, &head).await)
 }
 
@@ -268,7 +195,7 @@ async fn try_ask_project(service: &Service, Path((account, user)): Of, head: &Pa
     Ok(project_dialog(&person, "", usual.as_str()).await?.show(&person.desk))
 }
 
-pub(super) async fn add_project(State(service): State<Service>, path: Of, request: Request) -> Response {
+async fn add_project(State(service): State<Service>, path: Of, request: Request) -> Response {
     answer(try_add_project(&service, path, request).await)
 }
 
@@ -306,13 +233,13 @@ fn project_role_dialog(person: &Person, project: ResourceId, name: &str, current
     }
 }
 
-pub(super) async fn ask_project_role(State(service): State<Service>, path: OfProject, head: Parts) -> Response {
+async fn ask_project_role(State(service): State<Service>, path: OfPart, head: Parts) -> Response {
     answer(try_ask_project_role(&service, path, &head).await)
 }
 
 async fn try_ask_project_role(
     service: &Service,
-    Path((account, user, project)): OfProject,
+    Path((account, user, project)): OfPart,
     head: &Parts,
 ) -> Result<Response, Away> {
     let person = Person::enter(service, &account, &user, head).await?;
@@ -321,13 +248,13 @@ async fn try_ask_project_role(
     Ok(project_role_dialog(&person, project, &name, current).show(&person.desk))
 }
 
-pub(super) async fn set_project_role(State(service): State<Service>, path: OfProject, request: Request) -> Response {
+async fn set_project_role(State(service): State<Service>, path: OfPart, request: Request) -> Response {
     answer(try_set_project_role(&service, path, request).await)
 }
 
 async fn try_set_project_role(
     service: &Service,
-    Path((account, user, project)): OfProject,
+    Path((account, user, project)): OfPart,
     request: Request,
 ) -> Result<Response, Away> {
     let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
@@ -349,7 +276,7 @@ fn remove_dialog(person: &Person, project: ResourceId, name: &str) -> Dialog {
     }
 }
 
-pub(super) async fn ask_remove_project(State(service): State<Service>, path: OfProject, head: Parts) -> Response {
+async fn ask_remove_project(State(service): State<Service>, path: OfPart, head: Parts) -> Response {
     let Path((account, user, project)) = path;
     let asked = Person::enter(&service, &account, &user, &head).await;
     answer(asked.and_then(|person| {
@@ -358,13 +285,13 @@ pub(super) async fn ask_remove_project(State(service): State<Service>, path: OfP
     }))
 }
 
-pub(super) async fn remove_project(State(service): State<Service>, path: OfProject, request: Request) -> Response {
+async fn remove_project(State(service): State<Service>, path: OfPart, request: Request) -> Response {
     answer(try_remove_project(&service, path, request).await)
 }
 
 async fn try_remove_project(
     service: &Service,
-    Path((account, user, project)): OfProject,
+    Path((account, user, project)): OfPart,
     request: Request,
 ) -> Result<Response, Away> {
     let (person, _) = Person::enter_with_form(service, &account, &user, request).await?;
@@ -373,126 +300,4 @@ async fn try_remove_project(
     let wishes = Wishes { projects: Some(kept_projects(&person, Some(project))), ..Wishes::default() };
     let note = format!("{} has left {name}.", person.name);
     person.settle(person.assign(wishes).await, &dialog, &person.page, &note)
-}
-
-// Resend invitation, Copy invitation link, Revoke invitation
-
-fn resend_dialog(person: &Person) -> Dialog {
-    let what = match person.record.user.status() {
-        Some(Status::Inactive) => {
-            format!("{} is Inactive. Accepting the new invitation restores their access.", person.name)
-        }
-        Some(Status::Pending | Status::Active) | None => {
-            format!("{} gets a new mail. Links that were sent before stop working.", person.name)
-        }
-    };
-    Dialog { lead: vec![what], ..person.dialog("Resend Invitation", "Resend invitation", "/resend") }
-}
-
-pub(super) async fn ask_resend(State(service): State<Service>, path: Of, head: Parts) -> Response {
-    let Path((account, user)) = path;
-    let asked = Person::enter(&service, &account, &user, &head).await;
-    answer(asked.map(|person| resend_dialog(&person).show(&person.desk)))
-}
-
-pub(super) async fn resend(State(service): State<Service>, path: Of, request: Request) -> Response {
-    answer(try_resend(&service, path, request).await)
-}
-
-async fn try_resend(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
-    let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
-    let back = back_to(&person, &fields);
-    let dialog = Dialog { back: back.clone(), ..resend_dialog(&person) };
-    let outcome = service.directory.act(&person.desk.request, &person.id(), &Action::Resend).await;
-    let note = format!("A new invitation is on its way to {}.", person.name);
-    person.settle(outcome, &dialog, &back, &note)
-}
-
-pub(super) async fn copy_link(State(service): State<Service>, path: Of, request: Request) -> Response {
-    answer(try_copy_link(&service, path, request).await)
-}
-
-async fn try_copy_link(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
-    let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
-    let mut dialog = person.dialog("Copy Invitation Link", "Resend invitation", "/resend");
-    dialog.submit = None;
-    dialog.back = back_to(&person, &fields);
-    let acted = service.directory.act(&person.desk.request, &person.id(), &Action::CopyLink).await;
-    let linked =
-        acted.and_then(|record| service.directory.link(&person.desk.token.account, &record.user, Channel::Link));
-    match linked {
-        Ok(link) => {
-            dialog.lead = vec![
-                format!("Hand this link to {}, and to nobody else: whoever has it can accept.", person.name),
-                "Nothing was mailed. Accepting by a copied link gives no rights of an Account Admin until a mailed \
-                 code proves the mailbox."
-                    .to_owned(),
-            ];
-            dialog.fields = vec![Field::Link { label: "Invitation link", value: link }];
-            Ok(dialog.show(&person.desk))
-        }
-        Err(error) => person.refused(&error, &dialog),
-    }
-}
-
-fn revoke_dialog(person: &Person) -> Dialog {
-    Dialog {
-        lead: vec![format!("The invitation of {} ends, and its link stops working now.", person.name)],
-        destructive: true,
-        ..person.dialog("Revoke Invitation", "Revoke", "/revoke")
-    }
-}
-
-pub(super) async fn ask_revoke(State(service): State<Service>, path: Of, head: Parts) -> Response {
-    let Path((account, user)) = path;
-    let asked = Person::enter(&service, &account, &user, &head).await;
-    answer(asked.map(|person| revoke_dialog(&person).show(&person.desk)))
-}
-
-pub(super) async fn revoke(State(service): State<Service>, path: Of, request: Request) -> Response {
-    answer(try_revoke(&service, path, request).await)
-}
-
-async fn try_revoke(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
-    let (person, _) = Person::enter_with_form(service, &account, &user, request).await?;
-    let dialog = revoke_dialog(&person);
-    let outcome = service.directory.act(&person.desk.request, &person.id(), &Action::Revoke).await;
-    let note = format!("The invitation of {} is revoked.", person.name);
-    // A person whom nobody manages is gone with the invitation.
-    let back = match &outcome {
-        Ok(record) if record.exists() => person.page.clone(),
-        Ok(_) | Err(_) => person.desk.path("/users"),
-    };
-    person.settle(outcome, &dialog, &back, &note)
-}
-
-// Deactivate User
-
-fn deactivate_dialog(person: &Person) -> Dialog {
-    Dialog {
-        lead: vec![
-            format!("{} becomes Inactive and loses access at once, in every open session.", person.name),
-            "The account stays in the system. You can restore access anytime by re-inviting them.".to_owned(),
-        ],
-        destructive: true,
-        ..person.dialog("Deactivate User From Account", "Deactivate", "/deactivate")
-    }
-}
-
-pub(super) async fn ask_deactivate(State(service): State<Service>, path: Of, head: Parts) -> Response {
-    let Path((account, user)) = path;
-    let asked = Person::enter(&service, &account, &user, &head).await;
-    answer(asked.map(|person| deactivate_dialog(&person).show(&person.desk)))
-}
-
-pub(super) async fn deactivate(State(service): State<Service>, path: Of, request: Request) -> Response {
-    answer(try_deactivate(&service, path, request).await)
-}
-
-async fn try_deactivate(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
-    let (person, _) = Person::enter_with_form(service, &account, &user, request).await?;
-    let dialog = deactivate_dialog(&person);
-    let outcome = service.directory.act(&person.desk.request, &person.id(), &Action::Deactivate).await;
-    let note = format!("{} is Inactive now.", person.name);
-    person.settle(outcome, &dialog, &person.page, &note)
 }
