@@ -3,6 +3,7 @@
 //
 //   node tests/console/people.mjs [--binary target/debug/usherd] [--pictures FOLDER]
 import assert from "node:assert/strict";
+import { ADMIN } from "./daemon.mjs";
 import { WALKS, acceptAsAdmin, check, daemon, picture, run, tally, visit } from "./walk.mjs";
 
 await run(async () => {
@@ -90,6 +91,84 @@ async function people(walk, session) {
     assert.equal(await page.getByRole("button", { name: /^Add \d/ }).count(), 0, "there is nobody to add");
   });
 
+  const dialog = (title) => (walk.script ? page.getByRole("dialog", { name: title }) : page.getByRole("region", { name: title }));
+  const said = (words) => page.getByRole("status").filter({ hasText: words }).waitFor();
+  const open = async (who) => {
+    await page.goto(`${directory}?q=${encodeURIComponent(at(who))}`);
+    await page.locator("tbody th a").first().click();
+    await page.getByRole("heading", { level: 1 }).waitFor();
+  };
+  const menu = async (name) => {
+    await page.locator("summary", { hasText: "More actions" }).click();
+    await page.getByRole("link", { name, exact: true }).click();
+  };
+
+  await step("somebody whom no provider manages has a profile that admins edit", async () => {
+    await open("grace");
+    await page.getByRole("link", { name: "Edit profile" }).click();
+    const asked = dialog("Edit Profile");
+    for (const [label, value] of [["Given name", "Grace"], ["Family name", "Hopper"], ["Title", "Rear Admiral"], ["Department", "Compilers"], ["Work phone", "+1 555 0100"], ["Mobile phone", "+1 555 0101"]]) {
+      await asked.getByLabel(label).fill(value);
+    }
+    await seen("edit profile");
+    await asked.getByRole("button", { name: "Save" }).click();
+    await said("The profile of Grace Hopper is saved.");
+    await page.getByRole("heading", { name: "Grace Hopper", level: 1 }).waitFor();
+    for (const words of ["Rear Admiral", "Compilers", "+1 555 0100 (work)", "+1 555 0101 (mobile)"]) await page.getByRole("region", { name: "Contact details" }).getByText(words).waitFor();
+    await seen("user detail");
+  });
+
+  await step("somebody is released from the provider, and then has a profile to edit", async () => {
+    const mail = at("katherine");
+    await daemon.ask("POST", "/scim/v2/Users", { userName: mail, displayName: "Katherine Johnson", emails: [{ value: mail, primary: true }] });
+    await open("katherine");
+    assert.equal(await page.getByRole("link", { name: "Edit profile" }).count(), 0);
+    await menu("Release from the identity provider");
+    await dialog("Release From the Identity Provider").waitFor();
+    await seen("release");
+    await page.getByRole("button", { name: "Release" }).click();
+    await said("Katherine Johnson is released from the identity provider.");
+    await page.getByRole("link", { name: "Edit profile" }).waitFor();
+  });
+
+  await step("somebody who is not Active is erased", async () => {
+    await open("katherine");
+    await menu("Erase");
+    await dialog("Erase Personal Data").waitFor();
+    await seen("erase");
+    await page.getByRole("button", { name: "Erase for good" }).click();
+    await said("The personal data is erased.");
+    assert.equal((await daemon.ask("GET", `/api/v1/users?search=${at("katherine")}`)).total, 0);
+  });
+
+  await step("an open session is listed and ended", async () => {
+    const other = await signIn(ADMIN);
+    await page.goto(directory);
+    await page.locator("summary", { hasText: "You:" }).click();
+    await page.getByRole("link", { name: "Your details" }).click();
+    const sessions = page.getByRole("region", { name: "Console sessions" });
+    assert.equal(await sessions.getByText("this one").count(), 1);
+    await seen("sessions");
+    await sessions.getByRole("listitem").filter({ hasNotText: "this one" }).getByRole("button", { name: /^End session/ }).last().click();
+    await said("The session is ended.");
+    await other.page.goto(directory);
+    assert.match(other.page.url(), /sign-in/, "the other browser has to sign in again");
+    await other.context.close();
+  });
+
   assert.deepEqual(wrong, []);
   await context.close();
+}
+
+/** A browser of its own, signed in by a code. */
+async function signIn(address) {
+  const { context, page } = await visit(WALKS[0]);
+  await page.goto(`${daemon.origin}/admin/sign-in`);
+  const before = daemon.count(address);
+  await page.getByLabel("Your e-mail address").fill(address);
+  await page.getByRole("button", { name: "Send me a code" }).click();
+  const [, first, second] = await daemon.mailed(address, /\b(\d{4}) (\d{4})\b/, before);
+  await page.getByLabel("Code").fill(first + second);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  return { context, page };
 }
