@@ -271,6 +271,7 @@ impl Start<'_> {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
                 secure_cookies: public_url.is_https(),
+                hook_secret: settings.mail.hook_secret.clone(),
             }),
         };
         opened.get_or_init(|| router::public(service, edge, Arc::clone(metrics)));

@@ -67,42 +67,11 @@ fn setting<T>(text: &str, value: impl FnOnce(&str) -> Result<T, String>) -> Resu
 pub const USUAL_SCOPES: [Scope; 4] = [Scope::Users, Scope::Groups, Scope::Resources, Scope::Invitations];
 
 pub fn scope() -> impl TypedValueParser<Value = Scope> {
-    let known = Scope::ALL.map(|scope| PossibleValue::new(scope.as_str()).help(meaning_of_scope(scope)));
+    let known = Scope::ALL.map(|scope| PossibleValue::new(scope.as_str()).help(scope.meaning()));
     PossibleValuesParser::new(known).try_map(|word| -> Result<Scope, UnknownScope> { word.parse() })
-}
-
-const fn meaning_of_scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Users => "Read and write users",
-        Scope::UsersTakeover => "Take over users that another client manages",
-        Scope::Groups => "Read and write groups",
-        Scope::Resources => "Read and write organizations, projects and licenses",
-        Scope::RolesWrite => "Grant roles, organizations, licenses and projects",
-        Scope::Invitations => "Invite, resend, copy links and revoke",
-        Scope::AccessRead => "Ask who may enter",
-        Scope::Audit => "Read the audit stream",
-        Scope::Tokens => "Manage tokens",
-    }
 }
 
 /// The name of a dialect, since that is what a token keeps.
 pub fn profile() -> PossibleValuesParser {
-    PossibleValuesParser::new(Profile::ALL.map(|profile| {
-        let known = PossibleValue::new(profile.name());
-        match meaning_of_profile(profile.name()) {
-            Some(meaning) => known.help(meaning),
-            None => known,
-        }
-    }))
-}
-
-fn meaning_of_profile(name: &str) -> Option<&'static str> {
-    match name {
-        "lenient" => Some("Takes what real clients send"),
-        "rfc-strict" => Some("The letter of RFC 7643 and RFC 7644"),
-        "interop" => Some("The draft interoperability profile"),
-        "entra" => Some("Microsoft Entra ID"),
-        "okta" => Some("Okta"),
-        _ => None,
-    }
+    PossibleValuesParser::new(Profile::ALL.map(|profile| PossibleValue::new(profile.name()).help(profile.meaning())))
 }

@@ -12,6 +12,7 @@ use crate::http::serve::ServeSettings;
 use crate::http::tls::Tls;
 use crate::jobs::mail;
 use crate::scim::discovery;
+use crate::scim::filter::FilterBounds;
 use crate::{directory, store, telemetry};
 
 /// Where mail files go, in the data directory.
@@ -88,6 +89,10 @@ impl Settings {
                 default_page: self.scim.default_page,
                 max_page: self.scim.max_page,
                 max_scan: self.scim.max_scan,
+                filter: FilterBounds {
+                    depth: usize::try_from(self.scim.filter_depth).unwrap_or(usize::MAX),
+                    length: self.scim.filter_length,
+                },
                 group_reply_members: usize::try_from(self.scim.group_reply_members).unwrap_or(usize::MAX),
             },
         }

@@ -6,18 +6,31 @@ use std::fmt::Write as _;
 
 use super::error::Error;
 use super::kind::Kind;
-use super::memberships::{MemberKind, Members};
+use super::memberships::{CHUNK, MemberKind, Members};
+use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
 use super::{Directory, keys};
 use crate::domain::ids::ResourceId;
 use crate::scim::{ScimError, ScimType};
-use crate::store::{Bounds, Document, DocumentKey, Page, Space};
+use crate::store::{Bounds, Document, DocumentKey, Entry, Page, Space};
 
 /// The members of one reply, over all of its groups: some 30 MB.
 const MAX_MEMBERS: usize = 250_000;
-/// So many members of a group are read with those of other groups.
+/// So many members of a group are read at once. A reply that shows more than this leaves out their names, which cost a
+/// document each.
 const FIRST_MEMBERS: usize = 1_000;
+
+/// Members by id, for display.
+pub type Names = BTreeMap<ResourceId, String>;
+
+/// Some members of a group, in the order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembersPage {
+    pub members: Members,
+    /// Behind which there are more.
+    pub rest: Option<Entry>,
+}
 
 impl Kind {
     /// The attribute of this kind that stands beside the document.
@@ -78,7 +91,7 @@ impl Directory {
             documents.iter().map(|(id, _)| (keys::members(*id), Bounds::All, FIRST_MEMBERS)).collect::<Vec<_>>();
         let first = self.ranges(space, first).await?;
         let mut total = 0;
-        let mut values = Vec::with_capacity(documents.len());
+        let mut found = Vec::with_capacity(documents.len());
         for ((id, _), entries) in documents.iter().zip(first) {
             let members = if entries.len() == FIRST_MEMBERS {
                 self.members_within(space, *id, None).await?
@@ -91,24 +104,68 @@ impl Directory {
                               excludedAttributes=members";
                 return Err(ScimError::of(ScimType::TooMany, detail).into());
             }
-            values.push((!members.is_empty()).then(|| self.members_value(&members)));
+            found.push(members);
         }
-        Ok(values)
+        let all: Members =
+            if total <= FIRST_MEMBERS { found.iter().flatten().map(owned).collect() } else { Members::new() };
+        let names = self.names_of(space, &all).await?;
+        let value = |members: Members| (!members.is_empty()).then(|| self.members_value(&members, &names));
+        Ok(found.into_iter().map(value).collect())
     }
 
-    /// `members` as a reply has it. Names are left out: they would cost a document each.
-    pub(super) fn members_value(&self, members: &Members) -> String {
+    /// The members behind this one, a page of them.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn members_page(
+        &self,
+        space: &Space,
+        group: ResourceId,
+        after: Option<Entry>,
+    ) -> Result<MembersPage, Error> {
+        let page = Page { after, offset: 0, limit: FIRST_MEMBERS, reverse: false };
+        let entries = self.store.range(space, &keys::members(group), &Bounds::All, &page).await?;
+        let members = entries.iter().filter_map(super::memberships::member).collect();
+        let is_full = entries.len() == FIRST_MEMBERS;
+        Ok(MembersPage { members, rest: entries.into_iter().next_back().filter(|_| is_full) })
+    }
+
+    /// The names of these members; those that went meanwhile have none.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn names_of(&self, space: &Space, members: &Members) -> Result<Names, Error> {
+        let members: Vec<(ResourceId, MemberKind)> = members.iter().map(owned).collect();
+        let mut names = Names::new();
+        for chunk in members.chunks(CHUNK) {
+            let wanted: Vec<DocumentKey> = chunk.iter().map(|(id, kind)| kind.kind().key(id)).collect();
+            for ((id, kind), document) in chunk.iter().zip(self.store.get(space, &wanted).await?) {
+                // A tombstone has no body.
+                let Some(document) = document.filter(|document| !document.body.is_empty()) else { continue };
+                let name = match kind {
+                    MemberKind::User => UserRecord::decode(&document)?.display_name(),
+                    MemberKind::Group => Resource::decode(Kind::Group, *id, &document)?.name().to_owned(),
+                };
+                names.insert(*id, name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// `members` as a reply has it.
+    pub fn members_value(&self, members: &Members, names: &Names) -> String {
         let mut out = String::with_capacity(members.len() * 160);
-        let list = members.iter().map(|(id, kind)| {
+        for (id, kind) in members {
             let kind = kind.kind();
             let location = serde_json::Value::from(self.location(kind.endpoint(), *id));
-            (id, location, kind.resource_type())
-        });
-        for (id, location, kind) in list {
             out.push(if out.is_empty() { '[' } else { ',' });
-            write!(out, r#"{{"value":"{id}","$ref":{location},"type":"{kind}"}}"#).expect("writing to memory");
+            write!(out, r#"{{"value":"{id}","$ref":{location},"#).expect("writing to memory");
+            if let Some(name) = names.get(id) {
+                write!(out, r#""display":{},"#, serde_json::Value::from(name.as_str())).expect("writing to memory");
+            }
+            write!(out, r#""type":"{}"}}"#, kind.resource_type()).expect("writing to memory");
         }
-        out.push(']');
+        out.push_str(if out.is_empty() { "[]" } else { "]" });
         out
     }
 
@@ -235,6 +292,10 @@ impl Directory {
         }
         Ok(users)
     }
+}
+
+fn owned((id, kind): (&ResourceId, &MemberKind)) -> (ResourceId, MemberKind) {
+    (*id, *kind)
 }
 
 /// A group as its members see it.

@@ -26,6 +26,8 @@ pub struct Edited {
     pub context: Context,
     /// As the request made it; the store may know a newer version, since members come and go beside the document.
     pub resource: Resource,
+    /// The task that brings a new name to those who carry it.
+    renaming: Option<ResourceId>,
 }
 
 /// One change on its way.
@@ -184,7 +186,7 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`] when it was deleted meanwhile.
     pub async fn reread(&self, edited: Edited) -> Result<(Context, Document), Error> {
-        let Edited { context, resource } = edited;
+        let Edited { context, resource, renaming: _ } = edited;
         let unknown = || Error::NotFound(format!("there is no {} {}", resource.kind, resource.id));
         let found = self.store.get(&context.space, &[resource.kind.key(resource.id)]).await?.pop().flatten();
         Ok((context, found.ok_or_else(unknown)?))
@@ -231,13 +233,17 @@ impl Directory {
         let difference = self.difference(&context, id, before.revision > 0, &members).await?;
         let rewritten = before.revision == 0 || after.attributes != before.attributes;
         if !rewritten && difference.is_empty() {
-            return Ok(Some(Edited { context, resource: before }));
+            return Ok(Some(Edited { context, resource: before, renaming: None }));
         }
         let mut batch = context.batch(entropy::commit_id(now));
         let large = difference.len() > SLICE;
         if large {
             let task = self.prepare_members(&context, id, &difference).await?;
             after.pending = Some(task.id);
+            task.plan(now, self.settings.deadline, &mut batch);
+        }
+        let renamed = Task::renamed(&before, &after, now);
+        if let Some(task) = &renamed {
             task.plan(now, self.settings.deadline, &mut batch);
         }
         if rewritten || large {
@@ -257,7 +263,10 @@ impl Directory {
         let alerts = if over > 0 { vec![Alert::OverQuota] } else { Vec::new() };
         batch.writes.push(audit(&context, what, &after, named, &alerts));
         match self.commit(&context.space, &batch).await {
-            Ok(()) => Ok(Some(Edited { context, resource: after })),
+            Ok(()) => {
+                let renaming = renamed.map(|task| task.id);
+                Ok(Some(Edited { context, resource: after, renaming }))
+            }
             Err(StoreError::Conflict(violation)) => match violation.check {
                 Check::Free { .. } => Err(Error::Taken { attribute: "displayName" }),
                 _ => Ok(None),
@@ -266,10 +275,16 @@ impl Directory {
         }
     }
 
-    /// Carries out what was too large for the commit.
+    /// Carries out what was too large for the commit, and brings a new name to those who carry it.
     async fn follow_up(&self, request: &Request, edited: Edited) -> Result<Edited, Error> {
         if let Some(task) = edited.resource.pending {
             self.carry_out(&request.account, task).await?;
+        }
+        if let Some(task) = edited.renaming
+            && let Err(error) = self.carry_out(&request.account, task).await
+        {
+            let Resource { kind, id, .. } = edited.resource;
+            tracing::info!(%error, %kind, %id, "the new name reaches those who carry it in the background");
         }
         Ok(edited)
     }

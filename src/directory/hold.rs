@@ -131,13 +131,15 @@ impl Directory {
     /// many go on in the background, and a crash does not stop them.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown client; [`Error::MissingScope`] without `tokens`.
+    /// [`Error::NotFound`] for an unknown client; [`Error::MissingScope`] without `tokens` and what each decision takes.
     pub async fn decide_held(
         &self,
         request: &Request,
         client: &ClientName,
         decision: Decision,
     ) -> Result<Deciding, Error> {
+        // Whoever manages clients may not therefore let people in.
+        self.open(request, &[]).await?.0.require(decision.scope())?;
         let index = Index::new(keys::held(client.as_str()));
         let (held, task) = retrying!(self, {
             let (context, _) = self.open_for_decision(request, client).await?;

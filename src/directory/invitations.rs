@@ -5,9 +5,11 @@ use serde_json::{Map, json};
 
 use super::assignments::{Wishes, give};
 use super::audit::{Actor, Door};
+<<<<<<< HEAD
 use super::change::{Change, remove_letter};
+=======
+>>>>>>> main
 use super::error::Error;
-use super::outbox::Letter;
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
@@ -17,7 +19,6 @@ use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::{self, Channel, InvitationClaims, InvitationToken, Purpose};
 use crate::domain::user::User;
-use crate::store::{Batch, Bounds, DocumentKey, Index, Page, Space};
 
 /// What an admin may do to one user by name of the action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +93,6 @@ pub struct OpenedLink {
     pub record: Option<UserRecord>,
 }
 
-/// So many letters of the queue are looked at in one trip.
-const LETTERS_AT_ONCE: usize = 500;
-
 impl Directory {
     /// Does one of the admin's actions.
     ///
@@ -107,7 +105,7 @@ impl Directory {
         let event = |context: &Context| action.event(&context.actor.name);
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
         if *action == Action::Erase {
-            self.burn_letters(&request.account, record.user.id).await?;
+            self.forget_beside(&request.account, &record).await?;
         }
         Ok(record)
     }
@@ -119,45 +117,6 @@ impl Directory {
     /// As [`Directory::act`].
     pub async fn release_user(&self, request: &Request, id: &str) -> Result<UserRecord, Error> {
         self.act(request, id, &Action::Release).await
-    }
-
-    /// Forgets a person: the record with names and addresses, what waits to be mailed to them, sessions and codes. Also
-    /// somebody who was deleted before. What stays is the audit, which knows them by id.
-    ///
-    /// # Errors
-    /// As [`Directory::act`]; [`Refusal::DeactivateFirst`] for somebody Active.
-    pub async fn erase_user(&self, request: &Request, id: &str) -> Result<(), Error> {
-        self.act(request, id, &Action::Erase).await.map(|_| ())
-    }
-
-    /// Takes everything out of the queue that is to go to a person who was erased. What a crash leaves there is dropped
-    /// when it is due, since its user is gone.
-    async fn burn_letters(&self, account: &AccountId, user: ResourceId) -> Result<(), Error> {
-        let space = Space::Account(account.clone());
-        let mut page = Page::first(LETTERS_AT_ONCE);
-        loop {
-            let entries = self.store.range(&space, &Index::new(keys::QUEUE), &Bounds::All, &page).await?;
-            let wanted: Vec<DocumentKey> =
-                entries.iter().map(|entry| DocumentKey::new(keys::OUTBOX, &entry.id)).collect();
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            let mut batch = Batch::new(entropy::commit_id(self.store.now()));
-            for document in self.store.get(&space, &wanted).await?.into_iter().flatten() {
-                let letter: Letter =
-                    serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
-                if letter.user == user {
-                    remove_letter(&mut batch, letter.id);
-                }
-            }
-            if !batch.writes.is_empty() {
-                self.committed(&space, &batch).await?;
-            }
-            match entries.into_iter().last() {
-                Some(last) if wanted.len() == page.limit => page.after = Some(last),
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// Invites a person by address; the userName of a new one is the address.

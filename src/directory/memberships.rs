@@ -19,7 +19,7 @@ use crate::store::{Batch, Bounds, Check, DocumentKey, Entry, Index, Page, Space,
 /// So many memberships are written by one batch: each is two index entries and a count, and a batch has 2 000 writes.
 pub(super) const SLICE: usize = 600;
 /// So many entries or documents are read at once.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 /// Up to so many members are looked for one by one; more by a walk from the first to the last.
 const FEW: usize = 32;
 

@@ -318,7 +318,7 @@ impl Directory {
     async fn tell_refusal(&self, context: &Context, change: &Change, refusal: &Refusal) -> Result<(), Error> {
         let Some(alert) = refusal.alert() else { return Ok(()) };
         let mut batch = context.batch(entropy::commit_id(context.now));
-        batch.writes.push(change.refused(context, refusal, alert).write());
+        change.refused(context, refusal, alert).add_to(&mut batch);
         if self.committed(&context.space, &batch).await? {
             let (account, user) = (&context.account.id, change.before.user.id);
             tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
@@ -373,7 +373,8 @@ impl Directory {
     /// [`Error::Internal`] for a token whose profile this version does not have.
     pub fn profile_of(&self, context: &Context) -> Result<Profile, Error> {
         let name = context.token.as_ref().map_or("lenient", |token| token.profile.as_str());
-        Profile::named(name).ok_or_else(|| Error::damaged("token", format!("no profile {name}")))
+        let profile = Profile::named(name).ok_or_else(|| Error::damaged("token", format!("no profile {name}")))?;
+        Ok(profile.with_filters(self.settings.queries.filter))
     }
 }
 

@@ -211,7 +211,8 @@ impl Directory {
                 let mut values = Vec::with_capacity(documents.len());
                 for (id, _) in documents {
                     let present = self.members_among(&context.space, *id, &members).await?;
-                    values.push((!present.is_empty()).then(|| self.members_value(&present)));
+                    let value = || self.members_value(&present, &super::beside::Names::new());
+                    values.push((!present.is_empty()).then(value));
                 }
                 values
             }

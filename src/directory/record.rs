@@ -228,7 +228,7 @@ impl UserRecord {
         keys
     }
 
-    fn emails(&self) -> BTreeSet<String> {
+    pub(super) fn emails(&self) -> BTreeSet<String> {
         let listed = self.profile.get("emails").and_then(Value::as_array).into_iter().flatten();
         let mut emails: BTreeSet<String> =
             listed.filter_map(|email| email["value"].as_str()).take(MAX_WORDS).map(fold).collect();

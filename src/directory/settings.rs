@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::roles::{LicenseSpec, Roles};
+use crate::scim::filter::FilterBounds;
 
 /// The part of the configuration that decides about users.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ pub struct Queries {
     pub max_page: usize,
     /// Documents that one request may read to answer a filter without an index.
     pub max_scan: usize,
+    pub filter: FilterBounds,
     /// A group PUT or PATCH whose reply would carry more members than this is answered without a body.
     pub group_reply_members: usize,
 }

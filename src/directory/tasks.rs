@@ -65,6 +65,8 @@ pub enum Work {
     },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
+    /// A resource has a new name: whoever carries it is to carry the new one. `behind` is the user who was done last.
+    Renamed { kind: Kind, resource: ResourceId, behind: Option<String> },
 }
 
 /// A part of a list of changes, ordered by member: who, of what kind, and whether they join.
@@ -79,7 +81,7 @@ const PARTS_AT_ONCE: usize = 3;
 const ORPHANED: Duration = Duration::from_secs(3_600);
 /// So many slices are done under one claim, so that other timers of the account get their turn.
 const SLICES_AT_ONCE: usize = 20;
-/// So many users are changed by one slice, each with a commit of its own.
+/// So many users are changed by one slice of a resource's departure, each with a commit of its own.
 pub(super) const USERS_AT_ONCE: usize = 50;
 
 /// How a slice went.
@@ -110,7 +112,7 @@ impl Task {
         Task { id: entropy::resource_id(now), work: Work::Departed { kind, resource } }
     }
 
-    fn put(&self, revision: u64, now: Timestamp) -> Write {
+    pub(super) fn put(&self, revision: u64, now: Timestamp) -> Write {
         Write::Put {
             key: keys::task(self.id),
             revision,
@@ -259,6 +261,7 @@ impl Directory {
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
                 Work::Held { .. } => self.held_slice(&slice).await,
                 Work::QuotaLowered { license, after } => self.quota_slice(&slice, license, after).await,
+                Work::Renamed { kind, resource, behind } => self.resource_renamed(&slice, kind, resource, behind).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {

@@ -205,6 +205,21 @@ impl Scope {
             Scope::Tokens => "tokens",
         }
     }
+
+    /// What it allows, for the help of a command and for a form.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Scope::Users => "Read and write users",
+            Scope::UsersTakeover => "Take over users that another client manages",
+            Scope::Groups => "Read and write groups",
+            Scope::Resources => "Read and write organizations, projects and licenses",
+            Scope::RolesWrite => "Grant roles, organizations, licenses and projects",
+            Scope::Invitations => "Invite, resend, copy links and revoke",
+            Scope::AccessRead => "Ask who may enter",
+            Scope::Audit => "Read the audit stream",
+            Scope::Tokens => "Manage tokens",
+        }
+    }
 }
 
 impl fmt::Display for Scope {

@@ -15,8 +15,10 @@ impl Timestamp {
     pub const EPOCH: Timestamp = Timestamp(0);
     /// 9999-12-31T23:59:59.999Z, the last instant that a SCIM dateTime (RFC 7643 §2.3.5) writes with four digits.
     pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
+    /// 0001-01-01T00:00:00Z: what others date may be long before usherd.
+    const MIN: Timestamp = Timestamp(-62_135_596_800_000);
 
-    /// Clamped to the years 1970 to 9999, so that an instant can always be written down and sorted.
+    /// An instant of this service: clamped to the years 1970 to 9999, so that it can always be written down and sorted.
     pub const fn from_millis(millis: i64) -> Self {
         if millis < 0 {
             Timestamp(0)
@@ -36,14 +38,16 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
-    /// Fifteen decimal digits, so that the order of the texts is the order of the instants (index keys).
+    /// Fifteen decimal digits, so that the order of the texts is the order of the instants (index keys); from the epoch
+    /// on, before which nothing is stored.
     pub fn sortable(self) -> String {
-        format!("{:015}", self.0)
+        format!("{:015}", self.0.max(0))
     }
 
-    /// Parses an RFC 3339 instant with an offset or `Z`; `None` when `text` is none.
+    /// Parses an RFC 3339 instant of the years 1 to 9999 with an offset or `Z`; `None` when `text` is none.
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|t| Timestamp::from_millis(t.as_millisecond()))
+        let parsed = Timestamp(text.parse::<jiff::Timestamp>().ok()?.as_millisecond());
+        (Self::MIN..=Self::MAX).contains(&parsed).then_some(parsed)
     }
 
     pub fn to_jiff(self) -> jiff::Timestamp {
@@ -88,6 +92,16 @@ mod tests {
         assert_eq!(instant.to_string(), "2026-11-23T09:30:00.007Z");
         assert_eq!(Timestamp::parse("2026-11-23T10:30:00.007+01:00"), Some(instant));
         assert_eq!(Timestamp::parse("2026-11-23"), None);
+    }
+
+    #[test]
+    fn a_date_before_the_epoch_stays_what_it_is() {
+        let instant = Timestamp::parse("1968-04-01T00:00:00Z").expect("an instant");
+        assert_eq!(instant.to_string(), "1968-04-01T00:00:00.000Z");
+        assert_eq!(Timestamp::parse("0001-01-01T00:00:00Z").map(|it| it.to_string().len()), Some(24));
+        assert_eq!(Timestamp::parse("0000-12-31T23:59:59Z"), None);
+        assert!(instant < Timestamp::EPOCH);
+        assert_eq!(instant.sortable(), Timestamp::EPOCH.sortable());
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::filter::FilterBounds;
+
 macro_rules! tolerances {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
         /// One deviation that a profile accepts.
@@ -129,11 +131,12 @@ impl fmt::Display for Tolerance {
 /// The tolerances that a request needed.
 pub type Applied = BTreeSet<Tolerance>;
 
-/// A named set of tolerances.
+/// A named set of tolerances, and how large a filter it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     name: &'static str,
     tolerances: u64,
+    filter: FilterBounds,
 }
 
 const fn set(tolerances: &[Tolerance]) -> u64 {
@@ -173,12 +176,12 @@ const MAPPED: u64 =
 
 impl Profile {
     /// The default: everything that a known client gets wrong without ambiguity.
-    pub const LENIENT: Profile = Profile { name: "lenient", tolerances: LENIENT };
-    pub const RFC_STRICT: Profile = Profile { name: "rfc-strict", tolerances: RFC };
+    pub const LENIENT: Profile = Profile::of("lenient", LENIENT);
+    pub const RFC_STRICT: Profile = Profile::of("rfc-strict", RFC);
     /// draft-zollner-scim-interop-profile.
-    pub const INTEROP: Profile = Profile {
-        name: "interop",
-        tolerances: set(&[
+    pub const INTEROP: Profile = Profile::of(
+        "interop",
+        set(&[
             Tolerance::OperatorCase,
             Tolerance::PasswordDropped,
             Tolerance::RemoveWithoutMatch,
@@ -186,15 +189,18 @@ impl Profile {
             Tolerance::SelectorKept,
             Tolerance::OmittedStays,
         ]),
-    };
-    pub const ENTRA: Profile = Profile {
-        name: "entra",
-        tolerances: LENIENT | MAPPED | set(&[Tolerance::ReplaceCreatesElement, Tolerance::GroupPatchNoContent]),
-    };
-    pub const OKTA: Profile =
-        Profile { name: "okta", tolerances: LENIENT | MAPPED | set(&[Tolerance::AssertedActive]) };
+    );
+    pub const ENTRA: Profile = Profile::of(
+        "entra",
+        LENIENT | MAPPED | set(&[Tolerance::ReplaceCreatesElement, Tolerance::GroupPatchNoContent]),
+    );
+    pub const OKTA: Profile = Profile::of("okta", LENIENT | MAPPED | set(&[Tolerance::AssertedActive]));
 
     pub const ALL: [Profile; 5] = [Self::LENIENT, Self::RFC_STRICT, Self::INTEROP, Self::ENTRA, Self::OKTA];
+
+    const fn of(name: &'static str, tolerances: u64) -> Profile {
+        Profile { name, tolerances, filter: FilterBounds::DEFAULT }
+    }
 
     pub fn named(name: &str) -> Option<Profile> {
         Self::ALL.into_iter().find(|profile| profile.name == name)
@@ -202,6 +208,18 @@ impl Profile {
 
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whom it is for, for the help of a command and for a form.
+    pub fn meaning(&self) -> &'static str {
+        match self.name {
+            "okta" => "For Okta",
+            "entra" => "For Microsoft Entra ID",
+            "interop" => "The draft interoperability profile",
+            "rfc-strict" => "The letter of RFC 7643 and RFC 7644, for a client under development",
+            // `lenient`; a profile is one of `ALL`.
+            _ => "Takes what real clients send; for all others",
+        }
     }
 
     pub const fn tolerates(&self, tolerance: Tolerance) -> bool {
@@ -221,7 +239,17 @@ impl Profile {
     #[must_use]
     pub const fn with(self, tolerance: Tolerance, on: bool) -> Profile {
         let tolerances = if on { self.tolerances | tolerance.bit() } else { self.tolerances & !tolerance.bit() };
-        Profile { name: self.name, tolerances }
+        Profile { tolerances, ..self }
+    }
+
+    pub const fn filter_bounds(&self) -> FilterBounds {
+        self.filter
+    }
+
+    /// The same profile with filters as large as this.
+    #[must_use]
+    pub const fn with_filters(self, filter: FilterBounds) -> Profile {
+        Profile { filter, ..self }
     }
 }
 

@@ -97,6 +97,37 @@ fn an_account_admin_is_made_only_by_whoever_has_proven_lately_who_they_are() {
     assert_eq!(role(&daemon, &ada), "Account Admin");
 }
 
+#[test]
+fn a_token_is_made_only_by_whoever_has_proven_lately_who_they_are() {
+    let daemon = daemon(Store::Redis);
+    let (mut browser, admin) = signed_in(&daemon);
+    let tokens = || daemon.cli(&["token", "list", "--account", "default"]).stdout;
+    let id = tokens().split('\t').next().unwrap().to_owned();
+    let new = "/admin/default/provisioning/tokens/new";
+    let rotate = format!("/admin/default/provisioning/tokens/{id}/rotate");
+    let chosen = [("client", "okta"), ("profile", "okta"), ("scope", "users"), ("scope", "groups"), ("days", "90")];
+    age_sessions(&daemon, &admin);
+    let before = tokens();
+    for (dialog, fields) in [(new, &chosen[..]), (&rotate, &[("hours", "1"), ("days", "365")])] {
+        let sent_away = post(&mut browser, dialog, fields);
+        assert_eq!(sent_away.status, 303, "{}", sent_away.text());
+        let prove = sent_away.header("location").to_owned();
+        assert!(prove.starts_with("/admin/default/prove?next="), "{prove}");
+        assert_eq!(tokens(), before, "nothing was made");
+    }
+    let wrong = post(&mut browser, new, &[("client", ""), ("days", "90")]);
+    assert_eq!(wrong.status, 422, "what is wrong is said before a proof is asked for");
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(chosen).finish();
+    let kept = browser.open(&format!("{new}?{query}")).text();
+    for part in ["value=\"okta\" selected", "value=\"90\" selected", "value=\"groups\" checked"] {
+        assert!(kept.contains(part), "{part} in {kept}");
+    }
+    assert!(!kept.contains("value=\"invitations\" checked"), "{kept}");
+    // Taking away needs no more than the session.
+    assert_eq!(post(&mut browser, &rotate.replace("rotate", "revoke"), &[]).status, 303);
+    assert!(tokens().contains("revoked"), "{}", tokens());
+}
+
 #[rstest]
 #[case::elsewhere("https://evil.example/")]
 #[case::another_host("//evil.example/admin/default/users")]

@@ -6,10 +6,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use usherd::app::open_now;
 use usherd::config::Configuration;
-use usherd::directory::Directory;
 use usherd::directory::notes::Noted;
 use usherd::directory::story::{Heard, Refused, Wanted};
 use usherd::directory::tokens::{NewToken, Token};
+use usherd::directory::{Actor, Directory, Door, Request};
 use usherd::domain::ids::AccountId;
 use usherd::domain::names::ClientName;
 use usherd::domain::secrets::Scopes;
@@ -270,4 +270,31 @@ async fn the_story_is_paged_without_gaps_and_repetitions_are_one_line(
     let wanted = Wanted { text: "startIndex=".to_owned(), ..Wanted::default() };
     let told = house.directory.story(&house.account, &wanted, None, 50).await.unwrap();
     assert_eq!(told.lines.iter().map(|(_, line)| line.times).collect::<Vec<_>>(), [30]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_person_is_erased_from_the_story(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store).await;
+    let by_client = Request::by_token(house.account.clone(), house.token.id, Door::Scim, None);
+    let body =
+        json!({ "userName": "person00001", "emails": [{ "value": "one@hollis.example" }], "externalId": "ext-1" });
+    let (_, record) = house.directory.create_user(&by_client, body).await.unwrap();
+    let lookup = Heard {
+        target: "/scim/v2/Users?filter=userName%20eq%20%22Person00001%22".to_owned(),
+        body: None,
+        ..house.heard(1, 200)
+    };
+    let heard = [house.heard(0, 201), house.heard(1, 400), lookup, house.heard(2, 201)];
+    house.directory.tell_story(&house.account, &heard).await.unwrap();
+    let operator = Request::trusted(house.account.clone(), Actor::new(Door::Cli, "operator"));
+    house.directory.erase_user(&operator, &record.user.id.to_string()).await.unwrap();
+
+    let dump = house.directory.store().dump(&Space::Account(house.account.clone())).await.unwrap();
+    let story = dump.documents.iter().filter(|((kind, _), _)| kind.starts_with("story"));
+    let text: String = story.map(|(_, document)| String::from_utf8_lossy(&document.body).to_lowercase()).collect();
+    assert!(!text.contains("person00001") && text.contains("person00000") && text.contains("person00002"), "{text}");
+    let told = house.directory.story(&house.account, &Wanted::default(), None, 10).await.unwrap();
+    assert_eq!(told.lines.iter().map(|(_, line)| line.status).collect::<Vec<_>>(), [201, 200, 400, 201]);
+    assert_eq!(house.directory.refusals_of(&house.account, "okta").await.unwrap(), 1, "what the client did stays");
 }

@@ -5,20 +5,27 @@ use std::process::Command;
 
 #[test]
 fn every_step_of_the_guide_works_in_a_browser_and_every_page_is_accessible() {
-    walk("guide.mjs");
+    walk("guide.mjs", &[]);
 }
 
 #[test]
 fn an_admin_connects_an_identity_provider_and_finds_out_what_it_did_in_a_browser() {
-    walk("provisioning.mjs");
+    walk("provisioning.mjs", &[]);
+}
+
+#[test]
+fn an_admin_sees_what_waits_in_the_outbox_and_what_happened_in_a_browser() {
+    // Nobody listens there, so every mail waits.
+    walk("outbox_and_audit.mjs", &["--mail-url", "smtp://127.0.0.1:1"]);
 }
 
 #[track_caller]
-fn walk(script: &str) {
+fn walk(script: &str, options: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let walked = Command::new("node")
         .arg(root.join("tests/console").join(script))
         .args(["--binary", env!("CARGO_BIN_EXE_usherd")])
+        .args(options)
         .current_dir(root)
         .output()
         .expect("node is installed: see tests/run");

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use usherd::directory::brake::BrakeDecision;
 use usherd::directory::hold::Decision;
 use usherd::directory::invitations::{Action, Invitee};
+use usherd::directory::notes::Noted;
 use usherd::directory::provision::IfMatch;
+use usherd::directory::story::Heard;
 use usherd::directory::tokens::NewToken;
 use usherd::directory::{Actor, Door, Error, Request};
 use usherd::domain::lifecycle::Refusal;
@@ -223,6 +225,26 @@ async fn admins_hear_of_a_token_that_expires_while_there_is_time(
     assert_eq!(alerts(&house).await.len(), 1, "once");
 }
 
+/// A request of the house's client, as the door hands it over when it is answered.
+async fn tell(house: &House, method: &str, target: &str, body: &str) {
+    let usherd::directory::Access::Token { id: token, .. } = house.client.access else { panic!("a token") };
+    let heard = Heard {
+        account: house.account.clone(),
+        token,
+        at: house.opened.store.now(),
+        method: method.to_owned(),
+        target: target.to_owned(),
+        status: 200,
+        refused: None,
+        request_id: None,
+        body: Some(body.to_owned().into()),
+        body_bytes: body.len(),
+        made: None,
+        noted: Noted::default(),
+    };
+    house.directory().tell_story(&house.account, &[heard]).await.unwrap();
+}
+
 #[rstest]
 #[case::somebody_deactivated(false)]
 #[case::somebody_deleted(true)]
@@ -250,6 +272,11 @@ async fn nothing_personal_is_left_of_who_is_erased(
     );
     house.directory().patch_user(&house.client, &id, &IfMatch::Any, moved).await.unwrap();
 
+    tell(&house, "GET", "/scim/v2/Users?filter=userName%20eq%20%22countess.lovelace@example.org%22", "").await;
+    tell(&house, "PATCH", &format!("/scim/v2/Users/{id}"), r#"{"displayName":"Augusta Lovelace"}"#).await;
+    tell(&house, "POST", "/scim/v2/Users", r#"{"userName":"Countess.Lovelace@example.org"}"#).await;
+    tell(&house, "POST", "/scim/v2/Users", r#"{"userName":"charles@example.org"}"#).await;
+
     let refused = house.directory().erase_user(&request, &id).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::DeactivateFirst))), "{refused:?}");
     if deleted {
@@ -264,6 +291,7 @@ async fn nothing_personal_is_left_of_who_is_erased(
         assert!(!dump.contains(trace), "{trace} in {dump}");
     }
     assert!(dump.contains("user.erased") && dump.contains(&id), "the audit knows them by id");
+    assert!(dump.contains("charles@example.org"), "and of others the story goes on telling");
     let again = house.directory().erase_user(&request, &id).await;
     assert!(matches!(again, Err(Error::NotFound(_))), "{again:?}");
     let (_, afresh) = house.directory().create_user(&house.client, user(address)).await.unwrap();

@@ -9,10 +9,10 @@ mod daemon;
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
-mod clients;
 mod large;
 mod members;
 mod nested;
+mod profiles;
 mod resources;
 
 use daemon::Daemon;

@@ -16,8 +16,10 @@ fn a_group_is_made_with_members_and_both_sides_show_it(#[values(Store::Embedded,
     assert_eq!(reply.status, 201, "{}", reply.text());
     let body = reply.json();
     let id = body["id"].as_str().unwrap().to_owned();
-    let member =
-        |user: &str| json!({ "value": user, "$ref": format!("{}/Users/{user}", daemon.scim_base()), "type": "User" });
+    let member = |user: &str| {
+        let location = format!("{}/Users/{user}", daemon.scim_base());
+        json!({ "value": user, "$ref": location, "display": "Ada Lovelace", "type": "User" })
+    };
     assert_eq!(body["members"], json!([member(&ids[0]), member(&ids[1])]));
     assert_eq!(daemon.get(&format!("/Groups/{id}")).json(), body);
 

@@ -156,6 +156,44 @@ fn what_users_were_assigned_to_goes_with_it(#[values(Store::Embedded, Store::Red
 }
 
 #[rstest]
+fn a_new_name_reaches_everybody_who_carries_it(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = Daemon::start(store, &[SILENT]);
+    let make = |endpoint: &str| {
+        let made = daemon.post(&format!("/{endpoint}"), &json!({ "displayName": format!("The {endpoint}") }));
+        made.json()["id"].as_str().unwrap().to_owned()
+    };
+    let of = [("Organizations", "organization"), ("Projects", "projects"), ("Licenses", "licenses")]
+        .map(|(endpoint, attribute)| (endpoint, attribute, make(endpoint)));
+    let mut people = Vec::new();
+    // More than one slice of the task.
+    for i in 0..60 {
+        let mut wanted = user(&format!("u{i}@example.com"));
+        wanted[USHERD] = json!({
+            "organization": { "value": of[0].2 },
+            "projects": [{ "value": of[1].2 }],
+            "licenses": [{ "value": of[2].2 }],
+        });
+        people.push(daemon.post("/Users", &wanted).json()["id"].as_str().unwrap().to_owned());
+    }
+    let access = |id: &str| daemon.api("GET", &format!("/access/{id}")).send();
+    for (endpoint, attribute, id) in &of {
+        let before = access(&people[59]);
+        let body = patch(json!([{ "op": "replace", "path": "displayName", "value": format!("New {endpoint}") }]));
+        assert_eq!(daemon.patch(&format!("/{endpoint}/{id}"), &body).status, 200);
+        for person in [&people[0], &people[49], &people[59]] {
+            let shown = daemon.get(&format!("/Users/{person}")).json()[USHERD][attribute].clone();
+            let shown = if shown.is_array() { shown[0].clone() } else { shown };
+            assert_eq!(shown["display"], format!("New {endpoint}"));
+        }
+        let after = access(&people[59]);
+        assert!(after.text().contains(&format!("New {endpoint}")), "{}", after.text());
+        assert!(!after.text().contains(&format!("The {endpoint}")), "{}", after.text());
+        assert_ne!(after.header("etag"), before.header("etag"));
+    }
+    assert_eq!(daemon.get("/Users?filter=userName%20eq%20%22u0@example.com%22").json()["totalResults"], 1);
+}
+
+#[rstest]
 fn each_kind_needs_its_own_scope(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let daemon = Daemon::start(store, &[]);
     let made = daemon.cli(&["token", "create", "--account", "default", "--name", "reader", "--scope", "groups"]);

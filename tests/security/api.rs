@@ -55,6 +55,7 @@ fn body(operation: &str) -> Option<Value> {
     let known: BTreeMap<&str, Value> = BTreeMap::from([
         ("assignUser", json!({ "accountRole": "System Admin" })),
         ("inviteUser", json!({ "email": "new@example.com" })),
+        ("inviteUsers", json!({ "emails": ["new@example.com"] })),
         ("createLicense", json!({ "displayName": "New", "seats": 3 })),
         ("updateLicense", json!({ "seats": 3 })),
         ("createToken", json!({ "client": "made", "scopes": ["tokens"] })),

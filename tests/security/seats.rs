@@ -76,7 +76,8 @@ fn of_sixty_four_invitations_at_once_ten_get_the_ten_seats(#[values(Store::Embed
 
 #[rstest]
 fn a_sync_of_sixty_four_takes_the_ten_seats_and_fails_nobody(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let daemon = Daemon::start(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]);
+    let settings = [("USHERD_PROVISIONING__ADMIT", "silent"), ("USHERD_PROVISIONING__BRAKE__ENABLED", "false")];
+    let daemon = Daemon::start(store, &settings);
     let license = license(&daemon, "Analyser", 10);
     let replies = at_once(|number| {
         let mut wanted = user(&format!("u{number}@example.com"));

@@ -7,6 +7,7 @@
 //! when reading and by the retention job.
 
 pub mod body;
+mod forget;
 pub mod hints;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -261,14 +262,15 @@ impl Directory {
                 excess = excess.saturating_sub(lines.len());
                 gone += lines.len();
                 // Of two replicas that trim at once, one counts.
-                batch.checks.push(Check::Exists { key: keys::story(&entry.id) });
+                let index = Index::new(keys::STORY);
+                batch.checks.push(Check::Indexed { index: index.clone(), entry: entry.clone(), present: true });
                 batch.writes.extend(
                     refusals(&entry.id, &lines)
                         .map(|entry| Write::IndexRemove { index: Index::new(keys::STORY_REFUSED), entry }),
                 );
                 batch.writes.push(Write::Delete { key: keys::story(&entry.id) });
                 batch.writes.push(Write::Delete { key: keys::story_bodies(&entry.id) });
-                batch.writes.push(Write::IndexRemove { index: Index::new(keys::STORY), entry });
+                batch.writes.push(Write::IndexRemove { index, entry });
             }
             let delta = -i64::try_from(gone).unwrap_or(i64::MAX);
             batch.writes.push(Write::CounterAdd { name: keys::STORY.to_owned(), delta });
@@ -333,10 +335,7 @@ impl Directory {
         let found = self.store.get(&Space::Account(account.clone()), &wanted).await?;
         let [lines, bodies] = found.as_slice() else { return Err(unknown()) };
         let line = read_lines(lines.as_ref())?.into_iter().nth(id.line).ok_or_else(unknown)?;
-        let bodies: Vec<Option<String>> = match bodies {
-            Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error))?,
-            None => Vec::new(),
-        };
+        let bodies = read_bodies(bodies.as_ref())?;
         Ok((line, bodies.into_iter().nth(id.line).flatten()))
     }
 
@@ -404,6 +403,13 @@ fn chunks(heard: &[Heard], tokens: &BTreeMap<TokenId, Token>) -> Vec<Chunk> {
 fn refusals<'a>(chunk: &'a str, lines: &'a [Line]) -> impl Iterator<Item = Entry> + 'a {
     let refused = lines.iter().enumerate().filter(|(_, line)| line.is_refused());
     refused.map(move |(number, line)| Entry { key: line.client.clone(), id: format!("{chunk}.{number}") })
+}
+
+fn read_bodies(document: Option<&Document>) -> Result<Vec<Option<String>>, Error> {
+    match document {
+        Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error)),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn read_lines(document: Option<&Document>) -> Result<Vec<Line>, Error> {

@@ -74,6 +74,8 @@ pub struct EventView {
     actor: String,
     request_id: Option<String>,
     user: Option<String>,
+    /// The provisioning client that it is about.
+    client: Option<String>,
     /// The group, organization, project, license or token that it is about.
     resource: Option<String>,
     revision: Option<u64>,
@@ -96,6 +98,7 @@ impl EventView {
             actor: event.actor.name,
             request_id: event.actor.request_id,
             user: event.user.as_ref().map(ToString::to_string),
+            client: event.client.as_ref().map(ToString::to_string),
             resource: event.resource.as_ref().map(ToString::to_string),
             revision: event.revision,
             before: event.before,

@@ -7,6 +7,7 @@
 
 mod access;
 mod bounded;
+mod clients;
 mod document;
 mod failure;
 mod history;
@@ -42,6 +43,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(invite::operations());
     operations.extend(things::operations());
     operations.extend(tokens::operations());
+    operations.extend(clients::operations());
     operations.extend(history::operations());
     operations
 }

@@ -30,11 +30,13 @@ impl Frame {
 }
 
 /// The entries below *Org*: section, path below the account's console, words.
-pub const SECTIONS: [(&str, &str, &str); 6] = [
+pub const SECTIONS: [(&str, &str, &str); 8] = [
     ("organization", "", "Organization"),
     ("users", "/users", "User Management"),
     ("organizations", "/organizations", "Organizations"),
     ("projects", "/projects", "Projects"),
     ("licenses", "/licenses", "Licenses"),
     ("provisioning", "/provisioning", "Provisioning"),
+    ("outbox", "/outbox", "Outbox"),
+    ("audit", "/audit", "Audit"),
 ];

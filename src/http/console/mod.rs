@@ -5,13 +5,21 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+<<<<<<< HEAD
 mod choices;
+=======
+mod audit;
+>>>>>>> main
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+<<<<<<< HEAD
 mod newcomers;
+=======
+mod outbox;
+>>>>>>> main
 mod proof;
 mod provisioning;
 mod roster;
@@ -42,6 +50,9 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/users/{user}", get(user::show))
         .merge(dialogs::router())
         .merge(provisioning::router())
+        .route("/admin/{account}/outbox", get(outbox::show))
+        .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
+        .route("/admin/{account}/audit", get(audit::show))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))

@@ -51,11 +51,11 @@ struct InvitationPanel {
     facts: Vec<Detail>,
 }
 
-struct Happened {
-    at: String,
-    machine: String,
-    what: String,
-    by: String,
+pub struct Happened {
+    pub at: String,
+    pub machine: String,
+    pub what: String,
+    pub by: String,
 }
 
 #[derive(Template)]
@@ -225,7 +225,7 @@ fn invitation(record: &UserRecord, queued: Option<&Letter>) -> Option<Invitation
     Some(InvitationPanel { facts: facts.into_iter().filter(|fact| !fact.values.is_empty()).collect() })
 }
 
-fn happened(event: &AuditEvent) -> Happened {
+pub(super) fn happened(event: &AuditEvent) -> Happened {
     Happened {
         at: format::instant(event.at),
         machine: event.at.to_string(),

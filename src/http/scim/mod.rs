@@ -1,6 +1,7 @@
 //! `/scim/v2`: one handler that reads the route itself, so that every answer on these paths, also to an unknown route
 //! or method, is a SCIM message.
 
+mod members;
 mod reply;
 mod resources;
 mod route;

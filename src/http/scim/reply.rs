@@ -149,8 +149,8 @@ pub fn json(status: StatusCode, body: &Value) -> Response {
     bytes(status, serde_json::to_vec(body).expect("a JSON value has only string keys"))
 }
 
-pub fn bytes(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub fn bytes(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, SCIM_JSON);
     response

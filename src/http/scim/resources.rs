@@ -1,9 +1,13 @@
 //! The endpoints of all resource types: one way for users, groups, organizations, projects and licenses.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value};
 
+use super::members::Members;
 use super::reply::{self, Failure};
 use super::route::Action;
 use crate::directory::editing::Edited;
@@ -158,13 +162,24 @@ impl Call<'_> {
         resource: (ResourceId, Document),
         projection: &Projection,
     ) -> Result<Response, Failure> {
-        let profile = self.service.directory.profile_of(context)?;
-        let resource = [resource];
-        let beside = self.beside(context, &resource, projection).await?;
-        let [(id, document)] = &resource;
-        let beside = beside.first().and_then(Option::as_deref);
-        let body = self.outgoing(*id, document, beside, &profile)?.write(self.kind, projection)?;
-        Ok(self.single(status, *id, document.revision, body))
+        let directory = &self.service.directory;
+        let profile = directory.profile_of(context)?;
+        let (id, document) = resource;
+        let beside = if self.kind == Kind::Group && projection.wants("members") {
+            let first = directory.members_page(&context.space, id, None).await?;
+            if first.rest.is_some() {
+                let head = self.outgoing(id, &document, None, &profile)?.write(self.kind, projection)?;
+                let (directory, space) = (Arc::clone(directory), context.space.clone());
+                let members = Members { directory, space, group: id, projection: projection.clone() };
+                return Ok(self.single(status, id, document.revision, members.body(head, first)));
+            }
+            let names = directory.names_of(&context.space, &first.members).await?;
+            (!first.members.is_empty()).then(|| directory.members_value(&first.members, &names))
+        } else {
+            self.beside(context, &[(id, document.clone())], projection).await?.pop().flatten()
+        };
+        let body = self.outgoing(id, &document, beside.as_deref(), &profile)?.write(self.kind, projection)?;
+        Ok(self.single(status, id, document.revision, body))
     }
 
     /// The reply to a write of a user.
@@ -222,7 +237,7 @@ impl Call<'_> {
         Ok(Outgoing { body: &document.body, meta, beside, active })
     }
 
-    fn single(&self, status: StatusCode, id: ResourceId, revision: u64, body: Vec<u8>) -> Response {
+    fn single(&self, status: StatusCode, id: ResourceId, revision: u64, body: impl Into<Body>) -> Response {
         let location = self.service.directory.location(self.kind.endpoint(), id);
         let mut response = reply::bytes(status, body);
         set(&mut response, header::LOCATION, &location);

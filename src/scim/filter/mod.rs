@@ -8,8 +8,8 @@ mod lexer;
 mod parser;
 
 pub use ast::{Filter, Operator};
+pub use parser::FilterBounds;
 pub(super) use parser::{Dialect, Parser};
-pub use parser::{MAX_DEPTH, MAX_LENGTH};
 
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,18 @@ use crate::scim::error::ScimError;
 use crate::scim::name::AttrPath;
 use crate::scim::profile::{Applied, Profile, Tolerance};
 
-/// Brackets, parentheses and `not` inside each other.
-pub const MAX_DEPTH: usize = 50;
-/// Bytes.
-pub const MAX_LENGTH: usize = 8 * 1024;
+/// How large a filter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterBounds {
+    /// Brackets, parentheses and `not` inside each other.
+    pub depth: usize,
+    /// Bytes.
+    pub length: usize,
+}
+
+impl FilterBounds {
+    pub const DEFAULT: FilterBounds = FilterBounds { depth: 50, length: 8_000 };
+}
 
 /// What a profile lets a client write beyond the grammar, and what of it was used.
 #[derive(Debug)]
@@ -48,8 +56,9 @@ fn error(at: usize, message: impl std::fmt::Display) -> ScimError {
 
 impl<'t, 'a> Parser<'t, 'a> {
     pub fn new(text: &'t str, dialect: Dialect<'a>) -> Result<Self, ScimError> {
-        if text.len() > MAX_LENGTH {
-            return Err(error(MAX_LENGTH, format_args!("a filter has at most {MAX_LENGTH} bytes")));
+        let most = dialect.profile.filter_bounds().length;
+        if text.len() > most {
+            return Err(error(most, format_args!("a filter has at most {most} bytes")));
         }
         let tokens = lexer::tokens(text).map_err(|wrong| error(wrong.at, wrong.message))?;
         Ok(Parser { tokens: tokens.into_iter().peekable(), length: text.len(), dialect })
@@ -114,8 +123,9 @@ impl<'t, 'a> Parser<'t, 'a> {
 
     fn factor(&mut self, depth: usize) -> Result<Filter, ScimError> {
         let at = self.at();
-        if depth > MAX_DEPTH {
-            return Err(error(at, format_args!("a filter nests at most {MAX_DEPTH} deep")));
+        let most = self.dialect.profile.filter_bounds().depth;
+        if depth > most {
+            return Err(error(at, format_args!("a filter nests at most {most} deep")));
         }
         match self.next() {
             Some(Token::Open) => self.grouped(depth),

@@ -194,12 +194,19 @@ fn errors_name_the_byte() {
 #[test]
 fn depth_and_length_are_bounded_and_long_chains_are_not_deep() {
     let nested = |depth: usize| format!("{}a pr{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(Filter::parse(&nested(MAX_DEPTH), &Profile::LENIENT).is_ok());
-    assert!(Filter::parse(&nested(MAX_DEPTH + 1), &Profile::LENIENT).is_err());
+    assert!(Filter::parse(&nested(FilterBounds::DEFAULT.depth), &Profile::LENIENT).is_ok());
+    assert!(Filter::parse(&nested(FilterBounds::DEFAULT.depth + 1), &Profile::LENIENT).is_err());
     assert!(Filter::parse(&"not (".repeat(1_500), &Profile::LENIENT).is_err());
+    let bounds = FilterBounds { depth: 1, length: 20 };
+    let narrow = Profile::LENIENT.with_filters(bounds);
+    assert!(Filter::parse(&nested(1), &narrow).is_ok());
+    assert!(Filter::parse(&nested(2), &narrow).is_err());
+    assert!(Filter::parse("displayName eq \"Staff\"", &narrow).is_err());
     let chain = vec!["a pr"; 900].join(" or ");
     assert!(Filter::parse(&chain, &Profile::LENIENT).is_ok());
-    assert!(Filter::parse(&format!("a eq \"{}\"", "x".repeat(MAX_LENGTH)), &Profile::LENIENT).is_err());
+    assert!(
+        Filter::parse(&format!("a eq \"{}\"", "x".repeat(FilterBounds::DEFAULT.length)), &Profile::LENIENT).is_err()
+    );
 }
 
 fn attr_path() -> impl Strategy<Value = AttrPath> {
@@ -238,7 +245,7 @@ proptest! {
     #[test]
     fn a_printed_filter_is_read_back_as_the_same_filter(filter in filter()) {
         let text = filter.to_string();
-        prop_assume!(text.len() <= MAX_LENGTH);
+        prop_assume!(text.len() <= FilterBounds::DEFAULT.length);
         prop_assert_eq!(Filter::parse(&text, &Profile::RFC_STRICT).expect(&text), filter);
     }
 

@@ -13,7 +13,9 @@ use crate::directory::Error;
 use crate::directory::brake::BrakeDecision;
 use crate::directory::clients::{BrakeState, ClientSummary};
 use crate::directory::hold::{Deciding, Decision};
+use crate::directory::tokens::Token;
 use crate::domain::lifecycle::Refusal;
+use crate::domain::time::Timestamp;
 use crate::http::service::Service;
 
 type OfOne = Path<(String, String, String)>;
@@ -59,7 +61,7 @@ impl Client {
             last_used: client.last_used.map(format::instant),
             refused,
             refused_href: desk.path(&format!("/provisioning/story?{query}")),
-            tokens: client.tokens.iter().map(|summary| TokenRow::of(desk, &summary.token)).collect(),
+            tokens: shown_tokens(client, desk.context.now).map(|token| TokenRow::of(desk, token)).collect(),
             paused_since: client.paused.as_ref().map(|paused| format::instant(paused.at)),
             held: client.held,
             sample: client.sample.iter().map(person).collect(),
@@ -72,6 +74,17 @@ impl Client {
     pub fn sample_is_all(&self) -> bool {
         u64::try_from(self.sample.len()).unwrap_or(u64::MAX) >= self.held
     }
+}
+
+/// Those that work, and the last few that did: years of rotation would make a long page.
+fn shown_tokens(client: &ClientSummary, now: Timestamp) -> impl Iterator<Item = &Token> {
+    const ENDED: usize = 3;
+    let tokens = client.tokens.iter().map(|summary| &summary.token).rev();
+    let mut ended = 0;
+    tokens.filter(move |token| {
+        ended += usize::from(!token.is_alive(now));
+        token.is_alive(now) || ended <= ENDED
+    })
 }
 
 impl Brake {

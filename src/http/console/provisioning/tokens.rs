@@ -88,8 +88,12 @@ impl Typed {
         }
     }
 
-    /// An empty form; a setup guide names the client and the profile.
+    /// An empty form, for which a setup guide names the client and the profile; or, after a proof, what was chosen before
+    /// it.
     fn proposed(query: &Fields) -> Self {
+        if !query.get("days").is_empty() {
+            return Typed::of(query);
+        }
         let scopes = USUAL.iter().map(ToString::to_string).collect();
         Typed { scopes, days: "180".to_owned(), test: false, ..Typed::of(query) }
     }
@@ -123,30 +127,6 @@ fn offered(choices: &[(u32, &str)], chosen: &str) -> Result<Option<u32>, Error> 
     Ok(Some(*number).filter(|number| *number > 0))
 }
 
-const fn meaning_of_profile(name: &Profile) -> &'static str {
-    match name.name().as_bytes() {
-        b"okta" => "for Okta",
-        b"entra" => "for Microsoft Entra ID",
-        b"lenient" => "takes what real clients send; for all others",
-        b"interop" => "the draft interoperability profile",
-        _ => "the letter of the RFCs; for a client under development",
-    }
-}
-
-const fn meaning_of_scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Users => "read and write users",
-        Scope::UsersTakeover => "take over users that another client manages",
-        Scope::Groups => "read and write groups",
-        Scope::Resources => "read and write organizations, projects and licenses",
-        Scope::RolesWrite => "grant roles, organizations, licenses and projects",
-        Scope::Invitations => "invite, resend, copy links and revoke",
-        Scope::AccessRead => "ask who may enter",
-        Scope::Audit => "read the audit",
-        Scope::Tokens => "manage tokens",
-    }
-}
-
 fn choices(offered: &[(u32, &str)], chosen: &str) -> Vec<Choice> {
     let choice = |(number, words): &(u32, &str)| Choice {
         value: number.to_string(),
@@ -161,12 +141,12 @@ fn new_dialog(desk: &Desk, typed: &Typed) -> Dialog {
     let profile = |profile: &Profile| Choice {
         value: profile.name().to_owned(),
         text: profile.name().to_owned(),
-        hint: meaning_of_profile(profile).to_owned(),
+        hint: profile.meaning().to_owned(),
         chosen: profile.name() == typed.profile,
     };
     let scope = |scope: Scope| Choice {
         value: scope.to_string(),
-        text: format!("{scope}: {}", meaning_of_scope(scope)),
+        text: format!("{scope}: {}", scope.meaning()),
         hint: String::new(),
         chosen: typed.scopes.contains(&scope.to_string()),
     };
@@ -214,7 +194,10 @@ async fn try_make(service: &Service, account: &str, request: Request) -> Result<
     let (desk, fields) = Desk::enter_with_form(service, account, request).await?;
     let typed = Typed::of(&fields);
     let made = match typed.parse() {
-        Ok(new) => service.directory.create_token(&desk.context.account.id, new).await,
+        Ok(new) => {
+            desk.require_proof(&desk.path("/provisioning/tokens/new"), &fields)?;
+            service.directory.make_token(&desk.request, new).await
+        }
         Err(error) => Err(error),
     };
     match made {
@@ -259,7 +242,7 @@ pub(super) fn name_of(token: &Token) -> String {
 async fn one(desk: &Desk, id: &str) -> Result<Token, Away> {
     let gone = || desk.failed(&Refusal::NotFound.into());
     let id: TokenId = id.parse().map_err(|_| gone())?;
-    let tokens = desk.service.directory.list_tokens(&desk.context.account.id).await;
+    let tokens = desk.service.directory.tokens(&desk.request).await;
     let tokens = tokens.map_err(|error| desk.failed(&error))?;
     tokens.into_iter().find(|token| token.id == id).ok_or_else(gone)
 }
@@ -304,7 +287,12 @@ fn dialog(desk: &Desk, token: &Token, act: &str) -> Dialog {
 
 /// `GET …/provisioning/tokens/{token}/rotate`.
 pub(super) async fn ask_rotate(State(service): State<Service>, path: OfOne, head: Parts) -> Response {
-    answer(try_ask(&service, path, &head, |desk, token| rotate_dialog(desk, token, "24", "180")).await)
+    let dialog = |desk: &Desk, token: &Token| {
+        // After a proof, what was chosen before it.
+        let chosen = |name, usual| Some(desk.query.get(name)).filter(|it| !it.is_empty()).unwrap_or(usual);
+        rotate_dialog(desk, token, chosen("hours", "24"), chosen("days", "180"))
+    };
+    answer(try_ask(&service, path, &head, dialog).await)
 }
 
 async fn try_ask(
@@ -331,9 +319,10 @@ async fn try_rotate(service: &Service, Path((account, id)): OfOne, request: Requ
     let times = offered(&OVERLAPS, hours).and_then(|hours| Ok((hours, offered(&LIFETIMES, days)?)));
     let rotated = match times {
         Ok((hours, days)) => {
+            desk.require_proof(&desk.path(&format!("/provisioning/tokens/{}/rotate", token.id)), &fields)?;
             let overlap = hours.unwrap_or(0) * (DAY / 24);
             let expires = days.map(|days| days * DAY);
-            service.directory.rotate_token(&desk.context.account.id, token.id, overlap, expires).await
+            service.directory.renew_token(&desk.request, token.id, overlap, expires).await
         }
         Err(error) => Err(error),
     };
@@ -372,7 +361,7 @@ async fn try_revoke(service: &Service, Path((account, id)): OfOne, request: Requ
     let (desk, _) = Desk::enter_with_form(service, &account, request).await?;
     let token = one(&desk, &id).await?;
     let dialog = revoke_dialog(&desk, &token);
-    match service.directory.revoke_token(&desk.context.account.id, token.id).await {
+    match service.directory.end_token(&desk.request, token.id).await {
         Ok(token) => Ok(desk.done(&dialog.back, &format!("The token {} is revoked.", name_of(&token)))),
         Err(error) => refused(&desk, &dialog, &error),
     }

@@ -1,0 +1,103 @@
+//! What is left in the story of a person who was erased: that there were requests, and not whom they were about.
+
+use std::collections::BTreeSet;
+
+use super::{Line, json, put, read_bodies, read_lines};
+use crate::directory::record::UserRecord;
+use crate::directory::{Directory, Error, entropy, keys};
+use crate::domain::ids::AccountId;
+use crate::domain::names::fold;
+use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Index, Page, Space};
+
+/// So many chunks are read in one trip, with their bodies.
+const AT_ONCE: usize = 20;
+
+/// By what a person is known in requests.
+struct Known {
+    id: String,
+    /// Names, addresses and foreign ids, folded.
+    terms: BTreeSet<String>,
+}
+
+impl Known {
+    fn of(record: &UserRecord) -> Self {
+        let user = &record.user;
+        let names = [Some(user.user_name.as_str()), user.external_id.as_deref()];
+        let address = user.sign_in_address.as_ref().map(|address| address.as_str());
+        let mut terms = record.emails();
+        terms.extend(names.into_iter().flatten().chain(address).map(fold));
+        Known { id: user.id.to_string(), terms }
+    }
+
+    /// Whether this text has their id, or one of their names as a quoted value.
+    fn is_in(&self, text: &str) -> bool {
+        let folded = fold(text);
+        folded.contains(&self.id) || self.terms.iter().any(|term| folded.contains(&format!("\"{term}\"")))
+    }
+
+    fn is_about(&self, line: &Line, body: Option<&str>) -> bool {
+        line.terms.contains(&self.id)
+            || !line.terms.is_disjoint(&self.terms)
+            || self.is_in(&line.target)
+            || body.is_some_and(|body| self.is_in(body))
+    }
+}
+
+impl Line {
+    /// Takes out whom it is about. Error details hold no values of clients.
+    fn forget(&mut self, id: &str) {
+        self.about = None;
+        self.terms = if self.terms.contains(id) { BTreeSet::from([id.to_owned()]) } else { BTreeSet::new() };
+        if let Some(query) = self.target.find('?') {
+            self.target.truncate(query);
+        }
+    }
+}
+
+impl Directory {
+    /// Takes a person who was erased out of the story. What a crash leaves there goes with the age of the story.
+    pub(in crate::directory) async fn forget_in_story(
+        &self,
+        account: &AccountId,
+        erased: &UserRecord,
+    ) -> Result<(), Error> {
+        let space = Space::Account(account.clone());
+        let known = Known::of(erased);
+        let mut page = Page::first(AT_ONCE);
+        loop {
+            let entries = self.store.range(&space, &Index::new(keys::STORY), &Bounds::All, &page).await?;
+            let Some(last) = entries.last().cloned() else { return Ok(()) };
+            let wanted: Vec<DocumentKey> =
+                entries.iter().flat_map(|entry| [keys::story(&entry.id), keys::story_bodies(&entry.id)]).collect();
+            let documents = self.store.get(&space, &wanted).await?;
+            for (entry, chunk) in entries.iter().zip(documents.chunks(2)) {
+                if let Some(batch) = self.forgetting(&known, &entry.id, chunk)? {
+                    // Trimmed meanwhile, it is gone in any case.
+                    self.committed(&space, &batch).await?;
+                }
+            }
+            page.after = Some(last);
+        }
+    }
+
+    /// The batch that rewrites a chunk; `None` when it is about others only.
+    fn forgetting(&self, known: &Known, id: &str, chunk: &[Option<Document>]) -> Result<Option<Batch>, Error> {
+        let mut lines = read_lines(chunk.first().and_then(Option::as_ref))?;
+        let mut bodies = read_bodies(chunk.get(1).and_then(Option::as_ref))?;
+        bodies.resize(lines.len(), None);
+        let mut changed = false;
+        for (line, body) in lines.iter_mut().zip(&mut bodies) {
+            if known.is_about(line, body.as_deref()) {
+                line.forget(&known.id);
+                *body = None;
+                changed = true;
+            }
+        }
+        let now = self.store.now();
+        let mut batch = Batch::new(entropy::commit_id(now));
+        batch.checks.push(Check::Exists { key: keys::story(id) });
+        batch.writes.push(put(keys::story(id), now, json(&lines)));
+        batch.writes.push(put(keys::story_bodies(id), now, json(&bodies)));
+        Ok(changed.then_some(batch))
+    }
+}
