@@ -5,10 +5,7 @@ use serde_json::{Map, json};
 
 use super::assignments::{Wishes, give};
 use super::audit::{Actor, Door};
-<<<<<<< HEAD
-use super::change::{Change, remove_letter};
-=======
->>>>>>> main
+use super::change::Change;
 use super::error::Error;
 use super::record::UserRecord;
 use super::request::{Context, Request};

@@ -5,21 +5,15 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
-<<<<<<< HEAD
-mod choices;
-=======
 mod audit;
->>>>>>> main
+mod choices;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
-<<<<<<< HEAD
 mod newcomers;
-=======
 mod outbox;
->>>>>>> main
 mod proof;
 mod provisioning;
 mod roster;
