@@ -34,6 +34,7 @@ pub mod clients;
 pub mod console;
 mod departures;
 pub mod editing;
+mod elsewhere;
 pub mod entropy;
 mod erasure;
 pub mod error;

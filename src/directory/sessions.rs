@@ -78,7 +78,7 @@ pub struct Session {
     pub hash: TokenHash,
     pub began: Timestamp,
     pub seen: Timestamp,
-    /// When the person proved last who they are, other than by signing in.
+    /// When the person typed a mailed code last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Timestamp>,
 }

@@ -5,6 +5,7 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod accounts;
 mod audit;
 mod choices;
 mod dialog;
@@ -39,6 +40,7 @@ pub fn router() -> Router<Service> {
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(users::organization))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
+        .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
         .route("/admin/{account}/users", get(users::show))
         .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
         .route("/admin/{account}/users/{user}", get(user::show))
