@@ -11,6 +11,8 @@ await run(async () => {
   for (const name of ["Winter Season", "Box Office"]) await daemon.ask("POST", "/scim/v2/Projects", { displayName: name });
   const session = await acceptAsAdmin();
   for (const walk of WALKS) await people(walk, session);
+  await heavy(session);
+  await chooser();
 });
 
 async function people(walk, session) {
@@ -141,6 +143,29 @@ async function people(walk, session) {
     assert.equal((await daemon.ask("GET", `/api/v1/users?search=${at("katherine")}`)).total, 0);
   });
 
+  await step("the directory is narrowed by what people have, and the address says how", async () => {
+    await page.goto(directory);
+    await page.locator("summary", { hasText: "Filters" }).click();
+    await page.getByLabel("Organization", { exact: true }).selectOption("Hollis Research");
+    await page.getByLabel("License", { exact: true }).selectOption("TestOps");
+    await seen("filters");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByText("2 set").waitFor();
+    assert.match(page.url(), /organization=[0-9a-f-]{36}/);
+    const everybody = await page.locator("tbody tr").count();
+    assert.equal(everybody, 3 * (WALKS.indexOf(walk) + 1), "those whom the walks have added so far");
+    await page.getByRole("searchbox").fill(at("ada"));
+    await page.getByRole("searchbox").press("Enter");
+    await page.getByText("2 set").waitFor();
+    assert.equal(await page.locator("tbody tr").count(), 1);
+    await page.getByLabel("Account role", { exact: true }).selectOption("Account Admin");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByText("Nobody here matches all of this.").waitFor();
+    await seen("nobody matches");
+    await page.getByRole("link", { name: "Clear all" }).click();
+    assert.equal(page.url(), directory);
+  });
+
   await step("an open session is listed and ended", async () => {
     const other = await signIn(ADMIN);
     await page.goto(directory);
@@ -161,9 +186,9 @@ async function people(walk, session) {
 }
 
 /** A browser of its own, signed in by a code. */
-async function signIn(address) {
-  const { context, page } = await visit(WALKS[0]);
-  await page.goto(`${daemon.origin}/admin/sign-in`);
+async function signIn(address, walk = WALKS[0]) {
+  const { context, page } = await visit(walk);
+  await page.goto(`${daemon.origin}/admin/sign-in?account=default`);
   const before = daemon.count(address);
   await page.getByLabel("Your e-mail address").fill(address);
   await page.getByRole("button", { name: "Send me a code" }).click();
@@ -171,4 +196,52 @@ async function signIn(address) {
   await page.getByLabel("Code").fill(first + second);
   await page.getByRole("button", { name: "Sign in" }).click();
   return { context, page };
+}
+
+/** A hundred people on one page, of every status, within the bound of a page. */
+async function heavy(session) {
+  const emails = Array.from({ length: 100 }, (_, number) => `somebody.with.a.long.name.${number}@research.hollis.example`);
+  const { results } = await daemon.ask("POST", "/api/v1/invitations", { emails, organization: "Hollis Theatre", licenses: ["TestOps", "KSE"] });
+  assert(results.every(({ result }) => result === "invited"));
+  for (const walk of [WALKS[0], WALKS[1]]) {
+    const { context, page, wrong } = await visit(walk, session);
+    await page.goto(`${daemon.origin}/admin/default/users?size=100`);
+    assert.equal(await page.locator("tbody tr").count(), 100);
+    await check(page, "a hundred people");
+    await picture(page, `a-hundred-${walk.name}`);
+    assert.deepEqual(wrong, []);
+    await context.close();
+  }
+  tally.steps += 1;
+}
+
+/** Somebody who administers two accounts chooses one after signing in, and changes to the other. */
+async function chooser() {
+  const made = daemon.cli("account", "create", "studio", "--name", "Hollis Studio", "--admin-email", ADMIN);
+  const first = await visit(WALKS[0]);
+  await first.page.goto(/(http\S+\/i\/\S+)/.exec(made)[1]);
+  await first.page.getByLabel("Your e-mail address").fill(ADMIN);
+  await first.page.getByLabel("Given name").fill("Mara");
+  await first.page.getByLabel("Family name").fill("Hollis");
+  await first.page.getByRole("button", { name: "Accept invitation" }).click();
+  await first.page.getByRole("heading", { name: "Welcome" }).waitFor();
+  await first.context.close();
+  for (const walk of WALKS) {
+    const { context, page } = await signIn(ADMIN, walk);
+    await page.getByRole("heading", { name: "Choose an account" }).waitFor();
+    await check(page, "the account chooser");
+    await picture(page, `accounts-${walk.name}`);
+    await page.getByRole("button", { name: "Go to Hollis Studio" }).click();
+    await page.getByRole("heading", { name: "Organization", level: 1 }).waitFor();
+    assert.match(page.url(), /\/admin\/studio$/);
+    await page.goto(`${daemon.origin}/admin/default/users`);
+    assert.match(page.url(), /sign-in/, "one account at a time");
+    await page.goto(`${daemon.origin}/admin/studio`);
+    await page.locator("summary", { hasText: "You:" }).click();
+    await page.getByRole("link", { name: "Switch account" }).click();
+    await page.getByRole("button", { name: "Go to default" }).click();
+    assert.match(page.url(), /\/admin\/default$/);
+    await context.close();
+    tally.steps += 1;
+  }
 }

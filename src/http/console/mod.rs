@@ -25,6 +25,7 @@ mod users;
 
 use axum::Router;
 use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
 
 use super::service::Service;
 
@@ -41,7 +42,9 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}", get(users::organization))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
-        .route("/admin/{account}/users", get(users::show))
+        // A hundred people are a large page. What compression could tell of a page by its length is no secret here: the
+        // form's token is another one each time (`form::token`).
+        .route("/admin/{account}/users", get(users::show).layer(CompressionLayer::new()))
         .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
         .route("/admin/{account}/users/{user}", get(user::show))
         .merge(dialogs::router())
