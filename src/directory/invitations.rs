@@ -93,8 +93,9 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
-        if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
-            return Err(Refusal::Yourself.into());
+        if let Some(user) = request.signed_in().filter(|user| action.is_against_oneself() && user.to_string() == id) {
+            let (context, _) = self.open(request, &[]).await?;
+            return Err(self.refuse(&context, action.audited_as(), Some(user), Refusal::Yourself));
         }
         let event = |context: &Context| action.event(&context.actor.name);
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
@@ -137,7 +138,7 @@ impl Directory {
             let after = self.invited(&context, &before, invitee).await?;
             let mut change = self.change(&context, "user.invited", before, after).await?;
             self.count_invitation(&context, &mut change).await?;
-            change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+            self.decide(&context, &mut change, &Event::Invited { reactivate: invitee.reactivate })?;
             self.commit_change(&context, change).await
         })
     }
@@ -152,7 +153,7 @@ impl Directory {
         wishes.default_to(&self.settings.provisioning);
         let assigned = self.resolve_wishes(context, &wishes, before).await?;
         if let Some(role) = &assigned.changes.account_role {
-            self.may_change_role(context, &before.user.account_role, role)?;
+            self.may_change_role(context, before, role)?;
         }
         give(&mut after.user, &assigned.changes);
         after.names = assigned.names;
@@ -369,7 +370,7 @@ impl Directory {
             if event == Event::ResendAsked {
                 self.count_invitation(&context, &mut change).await?;
             }
-            change.apply(&event, context.now)?;
+            self.decide(&context, &mut change, &event)?;
             self.commit_change(&context, change).await
         })
     }
