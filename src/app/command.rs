@@ -28,7 +28,7 @@ use crate::directory::record::UserRecord;
 use crate::directory::tokens::{NewToken, Token, TokenSummary};
 use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
-use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::ids::{AccountId, OutboxId, TokenId};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{self, Addressee, Mailer};
@@ -125,6 +125,8 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
         Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
+        Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
+        Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
         Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
@@ -375,6 +377,40 @@ pub(super) fn shown(directory: &Directory, record: &UserRecord) -> serde_json::V
     })
 }
 
+/// So many dead letters are listed, or tried again, at once.
+const MAX_DEAD: usize = 1_000;
+
+async fn dead_mails(tools: &Tools<'_>, account: &AccountId) -> Result<Output, CommandError> {
+    let dead = tools.directory.dead_letters(&by_operator(account), MAX_DEAD).await?;
+    let lines = dead.iter().map(|letter| {
+        let given_up = letter.dead.map(|at| at.to_string()).unwrap_or_default();
+        let reply = letter.last_reply.as_deref().unwrap_or_default();
+        format!("{}\t{}\t{}\t{given_up}\t{reply}", letter.id, letter.kind.as_str(), letter.to.masked())
+    });
+    Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
+}
+
+/// Tries these dead letters again, or all; one that is refused keeps no other from its try.
+async fn retry_mails(tools: &Tools<'_>, account: &AccountId, letters: &[OutboxId]) -> Result<Output, CommandError> {
+    let request = by_operator(account);
+    let letters = match letters {
+        [] => tools.directory.dead_letters(&request, MAX_DEAD).await?.iter().map(|letter| letter.id).collect(),
+        named => named.to_vec(),
+    };
+    let (mut tried, mut refused) = (0, Vec::new());
+    for id in letters {
+        match tools.directory.revive_letter(&request, id).await {
+            Ok(()) => tried += 1,
+            Err(error @ (Error::Refused(_) | Error::NotFound(_))) => refused.push(format!("{id}: {error}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(said(format!("{tried} mails are tried again.")));
+    }
+    Err(CommandError::Failed(format!("{tried} mails are tried again; these are not:\n{}", refused.join("\n"))))
+}
+
 async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
     let now = tools.directory.store().now();
     let context = mail::Context {
@@ -384,7 +420,8 @@ async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&st
         zone: &tools.settings.jobs.time_zone,
         now,
     };
-    let addressee = Addressee { address: address.as_str(), name: None, id: entropy::outbox_id(now), date: now };
+    let id = entropy::outbox_id(now).to_string();
+    let addressee = Addressee { address: address.as_str(), name: None, id: &id, date: now };
     let failed =
         |failure: mail::SendFailure| CommandError::Failed(format!("the mail was not accepted: {}", failure.text()));
     let message = tools.mailer.compose(&mail::Mail::Test, &context, &addressee).map_err(failed)?;
@@ -420,8 +457,14 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             }
             Ok(said(format!("{job}: acted on {done} due timers.")))
         }
+        JobName::Digest => {
+            let mut told = 0;
+            for account in tools.directory.accounts().await? {
+                told += usize::from(tools.directory.digest(&account).await?);
+            }
+            Ok(said(format!("{job}: {told} accounts had something to tell; their mails are in the outbox.")))
+        }
         JobName::Reconcile => reconcile::check_all(tools).await,
-        JobName::Digest => Err(CommandError::Failed(format!("this version has no job {job} yet"))),
     }
 }
 

@@ -34,6 +34,7 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         directory: Arc::clone(directory),
         metrics: Arc::clone(metrics),
         retention: settings.jobs.schedule(JobName::Retention).clone(),
+        digest: settings.jobs.schedule(JobName::Digest).clone(),
         reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
     }

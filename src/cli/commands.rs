@@ -10,7 +10,7 @@ use super::words;
 use crate::config::values::{mail_address, span, text};
 use crate::directory::accounts::Setting;
 use crate::directory::hold::Decision;
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, OutboxId};
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::Scope;
@@ -329,6 +329,23 @@ pub enum MailCommand {
         /// The language of the mail, such as de or en-GB
         #[arg(long, value_parser = text)]
         locale: Option<String>,
+    },
+    /// List the mails that were given up after their last attempt, kept for 30 days
+    #[command(after_help = "Example:\n  usherd mail dead --account acme")]
+    Dead {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Try mails again that were given up: those named, or all
+    ///
+    /// An invitation comes with a new link, since its old one ended when it was given up.
+    #[command(after_help = "Example:\n  usherd mail retry --account acme")]
+    Retry {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Their ids, from `usherd mail dead`
+        #[arg(value_name = "LETTER")]
+        letters: Vec<OutboxId>,
     },
 }
 

@@ -18,6 +18,7 @@ use crate::domain::lifecycle::BrakeLimit;
 use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
 use crate::domain::secrets::ProvisioningToken;
 use crate::domain::user::ACCOUNT_ADMIN;
+use crate::http::hooks::HookSecret;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::Schedule;
 use crate::store::StoreUrl;
@@ -123,6 +124,7 @@ fn mail(r: &mut Reader) -> Mail {
         relay: r.secret("mail.url", parsed::<RelayUrl>),
         from: r.value("mail.from", mailbox),
         rate: r.value("mail.rate", rate),
+        hook_secret: r.secret("mail.hook_secret", |text| HookSecret::parse(text).map_err(|error| error.to_string())),
         templates_dir: r.optional("mail.templates_dir", path),
         timeout: r.value("mail.timeout", span_in(SECOND..=5 * MINUTE)),
     }

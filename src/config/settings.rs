@@ -16,6 +16,7 @@ use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::EmailAddress;
 use crate::domain::roles::{LicenseSpec, Roles};
 use crate::domain::secrets::ProvisioningToken;
+use crate::http::hooks::HookSecret;
 use crate::http::limits::Rate;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::{JobName, Schedule};
@@ -107,6 +108,8 @@ pub struct Mail {
     pub from: Mailbox,
     /// `None`: as fast as the relay takes them.
     pub rate: Option<Rate>,
+    /// `None`: the mail service reports nothing.
+    pub hook_secret: Option<HookSecret>,
     pub templates_dir: Option<PathBuf>,
     pub timeout: Duration,
 }

@@ -44,6 +44,7 @@ impl AuditEvent {
             after: None,
             attributes: Vec::new(),
             alerts: Vec::new(),
+            notes: Vec::new(),
             refused: None,
             times: 1,
         }
@@ -102,6 +103,9 @@ pub struct AuditEvent {
     pub attributes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<String>,
+    /// What the digest tells of an invitation: it expired, bounced, was declined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The code of the refusal, when the attempt was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

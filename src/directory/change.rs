@@ -15,7 +15,7 @@ use super::resources::Seats;
 use super::tasks::Task;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{OutboxId, ResourceId};
-use crate::domain::lifecycle::{self, Alert, Event, Mail, Policy, Refusal, next_due};
+use crate::domain::lifecycle::{self, Alert, Event, Mail, Note, Policy, Refusal, next_due};
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, Minted, Standing, State, User};
@@ -32,6 +32,7 @@ pub(super) struct Change {
     what: &'static str,
     mails: Vec<Mail>,
     alerts: Vec<Alert>,
+    notes: Vec<Note>,
     /// Attributes that a request named.
     attributes: Vec<String>,
     /// −ses.
@@ -47,6 +48,7 @@ impl Change {
         self.after.user = outcome.user;
         self.mails.extend(outcome.mails);
         self.alerts.extend(outcome.alerts);
+        self.notes.extend(outcome.note);
         self.end_sessions |= outcome.end_sessions;
         Ok(())
     }
@@ -149,6 +151,7 @@ impl Directory {
             what,
             mails: Vec::new(),
             alerts: Vec::new(),
+            notes: Vec::new(),
             attributes: Vec::new(),
             end_sessions: false,
             bounds: Batch::new(entropy::commit_id(context.now)),
@@ -198,7 +201,7 @@ impl Directory {
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
         }
-        batch.writes.push(audit_of(context, change));
+        audit_of(context, change).add_to(&mut batch);
         batch
     }
 
@@ -245,6 +248,7 @@ impl Directory {
                 attempts: 0,
                 last_reply: None,
                 dead: None,
+                bulletin: None,
             };
             put_letter(batch, &letter, 1, now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter_id), due: now });
@@ -376,16 +380,16 @@ pub(super) fn queue_entry(id: OutboxId) -> crate::store::Entry {
     crate::store::Entry { key: String::new(), id: id.to_string() }
 }
 
-fn audit_of(context: &Context, change: &Change) -> Write {
+fn audit_of(context: &Context, change: &Change) -> AuditEvent {
     let status = |user: &User| user.status().map(|status| status.as_str().to_owned());
-    let event = AuditEvent {
+    AuditEvent {
         user: Some(change.after.user.id),
         revision: Some(change.after.revision),
         before: status(&change.before.user),
         after: status(&change.after.user),
         attributes: change.attributes.clone(),
         alerts: change.alerts.iter().map(|alert| format!("{alert:?}")).collect(),
+        notes: change.notes.iter().map(|note| format!("{note:?}")).collect(),
         ..AuditEvent::new(context.now, context.actor.clone(), change.what)
-    };
-    event.write()
+    }
 }

@@ -231,7 +231,7 @@ impl Directory {
             alerts,
             ..AuditEvent::new(context.now, context.actor.clone(), what)
         };
-        batch.writes.push(event.write());
+        event.add_to(batch);
         true
     }
 }

@@ -17,10 +17,13 @@
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
 //! | `story` | chunk id | [`super::story::Line`]s of requests answered at about the same time | – |
 //! | `story-body` | chunk id | what came with each of these requests | – |
+//! | `alerts` | `state` | what the Account Admins were told ([`super::bulletins`]); its timer mails them | – |
+//! | `report` | id of a mail service's report | the mail that it was about; forgotten after a quarter of an hour | – |
 //! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
-//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
+//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every
+//! space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
 use crate::domain::ids::{OutboxId, ResourceId, TokenId};
@@ -40,6 +43,10 @@ pub const SIGN_IN: &str = "sign-in";
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
+/// A bounce that a mail service reported.
+pub const REPORT: &str = "report";
+/// What the Account Admins were told.
+pub const ALERTS: &str = "alerts";
 /// The lines of the story; also the index of its chunks, in the order they were written, and the counter of lines.
 pub const STORY: &str = "story";
 pub const STORY_BODIES: &str = "story-body";
@@ -230,6 +237,15 @@ pub fn story_bodies(chunk: &str) -> DocumentKey {
 
 pub fn job(name: &str) -> DocumentKey {
     DocumentKey::new(JOB, name)
+}
+
+pub fn alerts() -> DocumentKey {
+    DocumentKey::new(ALERTS, "state")
+}
+
+/// A report of a mail service that was recorded, while it could be repeated.
+pub fn report(id: &str) -> DocumentKey {
+    DocumentKey::new(REPORT, id)
 }
 
 pub fn mail_queue() -> DocumentKey {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::bulletins::Bulletin;
 use super::change::{move_letter, put_letter, remove_letter};
 use super::error::Error;
 use super::request::Request;
@@ -41,6 +42,9 @@ pub struct Letter {
     /// When no attempt was left: it stands among the dead letters until somebody tries again, or [`DEAD_FOR`] is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<Timestamp>,
+    /// What a [`LetterKind::Bulletin`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bulletin: Option<Bulletin>,
 }
 
 /// How long a dead letter is kept.
@@ -57,6 +61,8 @@ pub enum LetterKind {
     LinkUsedNotice,
     /// `generation` is the nonce that the code is made from.
     SignInCode,
+    /// An alert or a digest, to an Account Admin.
+    Bulletin,
 }
 
 impl LetterKind {
@@ -69,6 +75,7 @@ impl LetterKind {
             LetterKind::AddressNotice => "address_notice",
             LetterKind::LinkUsedNotice => "link_used_notice",
             LetterKind::SignInCode => "sign_in_code",
+            LetterKind::Bulletin => "bulletin",
         }
     }
 
@@ -80,7 +87,8 @@ impl LetterKind {
             | LetterKind::Reminder
             | LetterKind::Welcome
             | LetterKind::AddressNotice
-            | LetterKind::LinkUsedNotice => false,
+            | LetterKind::LinkUsedNotice
+            | LetterKind::Bulletin => false,
         }
     }
 
@@ -92,7 +100,8 @@ impl LetterKind {
             | LetterKind::ConfirmAddress
             | LetterKind::AddressNotice
             | LetterKind::LinkUsedNotice
-            | LetterKind::SignInCode => false,
+            | LetterKind::SignInCode
+            | LetterKind::Bulletin => false,
         }
     }
 }
@@ -175,6 +184,6 @@ impl Directory {
     }
 }
 
-fn read_letter(body: &[u8]) -> Result<Letter, Error> {
+pub(super) fn read_letter(body: &[u8]) -> Result<Letter, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("outbox entry", error))
 }

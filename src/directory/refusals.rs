@@ -138,7 +138,7 @@ impl Directory {
                 let mut batch = Batch::new(entropy::commit_id(self.store.now()));
                 // Nothing is to appear again in an account that was deleted.
                 batch.checks.push(Check::Exists { key: keys::settings() });
-                batch.writes.extend(events.iter().map(AuditEvent::write));
+                events.iter().for_each(|event| event.add_to(&mut batch));
                 failed = self.committed(&space, &batch).await.err().or(failed);
             }
         }

@@ -175,6 +175,7 @@ impl Directory {
                 attempts: 0,
                 last_reply: None,
                 dead: None,
+                bulletin: None,
             };
             put_letter(&mut batch, &letter, 1, context.now);
             batch.writes.push(Write::TimerSet { owner: keys::outbox_timer(letter.id), due: context.now });

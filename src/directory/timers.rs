@@ -1,5 +1,6 @@
 //! What is due: claimed timers of users, and the letters of the outbox with their fate.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::audit::{Actor, Door};
@@ -10,7 +11,7 @@ use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::sign_in::CODE_LIFETIME;
 use super::{Directory, entropy, keys};
-use crate::domain::ids::{AccountId, OutboxId};
+use crate::domain::ids::{AccountId, OutboxId, ResourceId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{State, User};
@@ -23,6 +24,8 @@ pub struct DueLetter {
     pub account: AccountId,
     pub account_name: String,
     pub record: UserRecord,
+    /// The names of the people whom a bulletin is about.
+    pub named: BTreeMap<ResourceId, String>,
     pub claim: Claim,
     pub now: Timestamp,
     revision: u64,
@@ -61,6 +64,8 @@ impl Directory {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
             keys::TOKEN => self.due_token(account, &claim).await,
+            keys::REPORT => self.due_report(account, &claim).await,
+            keys::ALERTS => self.due_alerts(account, &claim).await,
             keys::TASK => self.due_task(account, &claim).await,
             keys::TASK_PART => self.due_task_part(account, &claim).await,
             // Left for a newer replica that knows this kind: the claim lapses by itself.
@@ -121,6 +126,10 @@ impl Directory {
         let record = record.as_ref().map(UserRecord::decode).transpose()?;
         match record.filter(|record| is_current(&letter, &record.user, context.now)) {
             Some(record) => Ok(DueWork::Letter(Box::new(DueLetter {
+                named: match &letter.bulletin {
+                    Some(bulletin) => self.named_in(&context, bulletin).await?,
+                    None => BTreeMap::new(),
+                },
                 letter,
                 account: account.clone(),
                 account_name: context.account.name,
@@ -278,6 +287,7 @@ pub(super) fn is_current(letter: &Letter, user: &User, now: Timestamp) -> bool {
             .as_ref()
             .is_some_and(|waiting| Some(waiting.minted.generation) == letter.generation),
         LetterKind::Welcome | LetterKind::LinkUsedNotice => user.scim_active(),
+        LetterKind::Bulletin => user.is_effective_admin(),
         LetterKind::SignInCode => user.state() == State::A && now.since(letter.created) < CODE_LIFETIME,
         LetterKind::AddressNotice | LetterKind::Invitation | LetterKind::Reminder => true,
     }

@@ -290,7 +290,7 @@ impl Directory {
         }
         let mut batch = self.of_claim(claim);
         batch.writes.push(Write::TimerClear { owner: claim.owner.clone() });
-        batch.writes.push(expiring(&context, &token).write());
+        expiring(&context, &token).add_to(&mut batch);
         let told = self.committed(&context.space, &batch).await?;
         if told {
             let (client, expires_at) = (&token.client, token.expires_at);

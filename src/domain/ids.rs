@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::time::Timestamp;
+
 /// Why a text is no account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -124,6 +126,14 @@ uuid_id! {
 uuid_id! {
     /// One mail or webhook that must go out.
     OutboxId
+}
+
+impl OutboxId {
+    /// When it was put into the outbox: its id is made of that instant (RFC 9562 §5.7).
+    pub fn made_at(self) -> Timestamp {
+        let millis = self.0.as_u128() >> 80;
+        Timestamp::from_millis(i64::try_from(millis).unwrap_or(0))
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod ids;
 pub mod lifecycle;
+pub mod message_id;
 pub mod names;
 pub mod roles;
 pub mod secrets;

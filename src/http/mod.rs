@@ -23,6 +23,7 @@ pub mod edge;
 pub mod form;
 pub mod guard;
 pub mod headers;
+pub mod hooks;
 pub mod hosts;
 pub mod invitee;
 pub mod limits;

@@ -7,6 +7,7 @@ use axum::extract::Request as HttpRequest;
 use axum::http::{Extensions, HeaderMap, header};
 
 use super::client_address::ClientAddress;
+use super::hooks::HookSecret;
 use super::limits::{Limits, Throttled};
 use super::request_id::RequestId;
 use super::scim::Teller;
@@ -33,6 +34,10 @@ pub struct ServiceSettings {
     pub after_accept_url: Option<String>,
     /// Whether cookies are for HTTPS only.
     pub secure_cookies: bool,
+    /// From which hosts the console shows pictures, besides data URLs.
+    pub photo_hosts: Vec<String>,
+    /// What reports of the mail service are signed with; `None`: there are none.
+    pub hook_secret: Option<HookSecret>,
 }
 
 /// Why a request gets no further than the door.

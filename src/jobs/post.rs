@@ -5,11 +5,13 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::mail::{Addressee, Context, Invitation, Mail, Mailer, SendFailure};
+use super::mail::{Addressee, Alert, AlertLine, Context, Invitation, Mail, Mailer, SendFailure};
+use crate::directory::bulletins::Bulletin;
 use crate::directory::outbox::LetterKind;
 use crate::directory::sign_in::CODE_LIFETIME;
 use crate::directory::timers::DueLetter;
 use crate::directory::{Directory, Error};
+use crate::domain::message_id::MailIdentity;
 use crate::domain::token::Channel;
 
 /// How long the link that confirms an address is offered, when the account says nothing else.
@@ -38,10 +40,12 @@ pub fn compose(
         zone,
         now: due.letter.created,
     };
+    let identity = MailIdentity { mail: due.letter.id, user: due.letter.user, account: due.account.clone() };
+    let identity = identity.to_string();
     let addressee = Addressee {
         address: due.letter.to.as_str(),
         name: context.recipient_name,
-        id: due.letter.id,
+        id: &identity,
         date: due.letter.created,
     };
     Ok(mailer.compose(&mail, &context, &addressee))
@@ -68,6 +72,7 @@ fn mail_of(directory: &Directory, due: &DueLetter) -> Result<Mail, Error> {
             code: directory.code_of(&due.account, &due.letter)?.to_string(),
             expires_at: due.letter.created + CODE_LIFETIME,
         },
+        LetterKind::Bulletin => bulletin(directory, due, due.letter.bulletin.as_ref()),
         LetterKind::LinkUsedNotice => Mail::CopiedLinkNotice { accepted_at: due.letter.created },
     })
 }
@@ -80,4 +85,51 @@ fn invitation(directory: &Directory, due: &DueLetter) -> Result<Invitation, Erro
         inviter: None,
         replaces_earlier: invitation.is_some_and(|invitation| invitation.sends > 1),
     })
+}
+
+/// What the Account Admins are told, with the names that people have now.
+fn bulletin(directory: &Directory, due: &DueLetter, bulletin: Option<&Bulletin>) -> Mail {
+    let empty = Bulletin::default();
+    let bulletin = bulletin.unwrap_or(&empty);
+    let (alert, page) = match bulletin.urgent.as_deref() {
+        Some("LastAdminGone") => (Alert::LastAdminLost, "users"),
+        Some("Brake") => (Alert::Brake, "provisioning"),
+        Some("InvitationsHeld") => (Alert::InvitationsHeld, "provisioning"),
+        Some("TokenExpiring") => (Alert::TokenExpiring, "provisioning"),
+        Some(_) | None => (Alert::Digest, "users"),
+    };
+    let mut lines = Vec::new();
+    for (what, line) in &bulletin.lines {
+        let people = line.users.iter().filter_map(|user| due.named.get(user).cloned());
+        let who: Vec<String> = people.chain(line.clients.iter().cloned()).collect();
+        let what = if alert == Alert::Digest {
+            words_of(what)
+        } else if line.users.is_empty() {
+            "client"
+        } else {
+            "people"
+        };
+        if alert == Alert::Digest || !who.is_empty() {
+            lines.push(AlertLine::Told { what, count: line.count, who });
+        }
+    }
+    lines.extend(bulletin.paused.map(|(since, ended)| AlertLine::Paused { since, ended }));
+    let link = format!("{}/admin/{}/{page}", directory.settings().public_url, due.account);
+    Mail::AdminAlert { alert, lines, link: Some(link) }
+}
+
+/// The words for an alert or a note of the audit; a newer replica may have put one that is not known here.
+fn words_of(what: &str) -> &'static str {
+    match what {
+        "Expired" => "expired",
+        "Declined" => "declined",
+        "Bounced" => "bounced",
+        "SendFailed" => "send_failed",
+        "AssignmentDropped" => "assignment_dropped",
+        "ProviderSaysActive" => "provider_says_active",
+        "LicenseShortfall" => "license_shortfall",
+        "OverQuota" => "over_quota",
+        "AdminAdoptionRefused" => "admin_adoption_refused",
+        _ => "other",
+    }
 }

@@ -1,5 +1,5 @@
-//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, and
-//! reconciliation.
+//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, reconciliation, and
+//! the digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub struct Ticker {
     pub directory: Arc<Directory>,
     pub metrics: Arc<Metrics>,
     pub retention: Schedule,
+    pub digest: Schedule,
     pub reconcile: Schedule,
     /// How long audit events are kept.
     pub audit_keep: Duration,
@@ -49,7 +50,12 @@ impl Ticker {
         }
         let mut ran = 0;
         for account in self.directory.accounts().await? {
-            for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Reconcile, &self.reconcile)] {
+            let jobs = [
+                (JobName::Retention, &self.retention),
+                (JobName::Reconcile, &self.reconcile),
+                (JobName::Digest, &self.digest),
+            ];
+            for (job, schedule) in jobs {
                 let latest = |now, since| schedule.latest_at_or_before(now, since);
                 if self.directory.claim_tick(&account, job.as_str(), latest).await?.is_some() {
                     self.run(&account, job).await?;
@@ -65,7 +71,11 @@ impl Ticker {
         let work = async {
             match job {
                 JobName::Reconcile => self.reconcile(account).await.map(|report| report.summary()),
-                JobName::Retention | JobName::Expire | JobName::Renew | JobName::Remind | JobName::Digest => {
+                JobName::Digest => {
+                    let said = |told| if told { "mailed to the admins" } else { "nothing to say" };
+                    self.directory.digest(account).await.map(|told| said(told).to_owned())
+                }
+                JobName::Retention | JobName::Expire | JobName::Renew | JobName::Remind => {
                     self.retain(account).await.map(|()| "done".to_owned())
                 }
             }

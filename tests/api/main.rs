@@ -18,6 +18,7 @@ mod conformance;
 mod console;
 mod discovery;
 mod first_start;
+mod hooks;
 mod invitee;
 mod lifecycle;
 mod lists;

@@ -210,6 +210,72 @@ async fn what_the_relay_never_takes_is_given_up_after_seven_attempts() {
     assert_eq!(house.status(address).await, "Pending send_failed");
     house.after(DAY).await;
     assert_eq!(messages(&server, address).len(), 7);
+
+    // It is kept, and trying again is a new invitation: the link that nobody got died with it.
+    let operator = usherd::directory::accounts::by_operator(&house.account);
+    let dead = house.directory().dead_letters(&operator, 10).await.unwrap();
+    assert_eq!(dead.iter().map(|letter| (letter.to.as_str(), letter.attempts)).collect::<Vec<_>>(), [(address, 7)]);
+    house.directory().revive_letter(&operator, dead[0].id).await.unwrap();
+    house.look().await;
+    let copies = messages(&server, address);
+    assert_eq!(copies.len(), 8);
+    assert_ne!(copies[7].1, copies[0].1);
+    assert_eq!(house.directory().dead_letters(&operator, 10).await.unwrap(), []);
+    assert!(house.directory().revive_letter(&operator, dead[0].id).await.is_err(), "there is nothing left to try");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_refuses_stops_the_queue_of_every_replica_until_one_letter_gets_through(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    house.create("relay-554@example.org").await;
+    let pause = house.directory().mail_queue().await.unwrap().pause.expect("the queue waits");
+    assert_eq!(pause.cause, usherd::directory::mail_queue::PauseCause::Refused);
+    assert!(pause.reply.contains("Relay access denied"), "{}", pause.reply);
+    house.create("ada@example.org").await;
+    assert_eq!(messages(&server, "ada@example.org"), [], "the queue waits for everybody");
+    house.after(Duration::from_secs(61)).await;
+    assert_eq!(messages(&server, "ada@example.org").len(), 1, "she was the one who tried");
+    let queue = house.directory().mail_queue().await.unwrap();
+    assert_eq!(queue.pause, None);
+    assert!(queue.last_refusal.is_some());
+    // What is refused now, while others get through, is that letter's own trouble.
+    house.after(Duration::from_secs(10)).await;
+    assert_eq!(house.directory().mail_queue().await.unwrap().pause, None);
+    house.create("bob@example.org").await;
+    assert_eq!(messages(&server, "bob@example.org").len(), 1);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn all_replicas_draw_from_one_rate_and_a_sign_in_code_does_not_wait_for_it(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    use usherd::directory::mail_queue::Pace;
+    let pace = Some(Pace { interval: MINUTE, burst: 3 });
+    let mut house = House::open(store, &[]).await;
+    house.worker = house.worker.paced(pace);
+    let granted = house.directory().take_mails(pace, 2).await.unwrap();
+    assert_eq!(granted.letters, 2, "another replica has sent these");
+    for name in ["ada", "bob", "eve"] {
+        house.create(&format!("{name}@example.org")).await;
+    }
+    let sent = |house: &House| mails::read_all(&house.mails).len();
+    assert_eq!(sent(&house), 1);
+    house.after(MINUTE).await;
+    assert_eq!(sent(&house), 2);
+    house.after(2 * MINUTE).await;
+    assert_eq!(sent(&house), 3);
+    // The bucket is empty.
+    house.accept(&house.mails_to("ada@example.org")[0].link(), "ada@example.org").await;
+    house.directory().take_mails(pace, 3).await.unwrap();
+    let address = "ada@example.org".parse_address();
+    house.directory().ask_code(&house.account, &address, None).await.unwrap();
+    house.look().await;
+    assert_eq!(house.mails_to("ada@example.org").len(), 2, "she waits for the code before her screen");
 }
 
 #[rstest]
@@ -240,6 +306,7 @@ async fn a_relay_that_refuses_this_service_pauses_the_queue_and_nobody_bounces(
     assert_eq!(house.status("once-relay-554@example.org").await, "Pending");
     house.after(MINUTE + Duration::from_secs(1)).await;
     assert_eq!(messages(&server, "grace@example.org").len(), 1);
+    house.after(Duration::from_secs(5)).await;
     assert_eq!(messages(&server, "once-relay-554@example.org").len(), 1);
 }
 
@@ -307,4 +374,66 @@ async fn a_mail_of_somebody_who_was_deactivated_meanwhile_is_not_sent() {
     house.after(BACKED_OFF).await;
     house.after(DAY).await;
     assert_eq!(messages(&server, address), []);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_once_a_day(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    let admin = "grace@example.org";
+    let link =
+        house.directory().create_account(&"acme".parse().unwrap(), "Acme", &admin.parse_address()).await.unwrap();
+    let house = House { account: "acme".parse().unwrap(), ..house };
+    house.accept(&link, admin).await;
+    let new = NewToken {
+        client: usherd::domain::names::ClientName::parse("okta").unwrap(),
+        scopes: Scopes::bootstrap(),
+        profile: "lenient".to_owned(),
+        test: false,
+        expires: Some(DAY * 20),
+    };
+    let (token, _) = house.directory().create_token(&house.account, new).await.unwrap();
+    let client = Request::by_token(house.account.clone(), token.id, Door::Scim, None);
+    let house = House { client, ..house };
+    let told = |subject: &str| -> Vec<String> {
+        let to_her = server.messages().into_iter().filter(|record| record["to"] == json!([admin]));
+        let texts = to_her.filter(|record| header(&record["message"], "Subject") == [subject]);
+        texts.map(|record| record["message"]["text"].as_str().unwrap().to_owned()).collect()
+    };
+    // Monday: one address is wrong, one person does not want to come. Nobody is disturbed.
+    house.create("bounce-550@example.org").await;
+    house.create("ada@example.org").await;
+    let (_, link) = messages(&server, "ada@example.org")[0].clone();
+    house.directory().decline(link.rsplit('/').next().unwrap(), None).await.unwrap();
+    house.look().await;
+    assert_eq!(told("Your daily summary"), [] as [String; 0]);
+    // Tuesday morning.
+    house.after(DAY).await;
+    assert!(house.directory().digest(&house.account).await.unwrap());
+    house.look().await;
+    let digests = told("Your daily summary");
+    assert_eq!(digests.len(), 1);
+    println!("{}", digests[0]);
+    assert!(digests[0].contains("  Invitations declined (1): Ada Lovelace"), "{}", digests[0]);
+    assert!(digests[0].contains("  Mails came back as undeliverable (1): Ada Lovelace"), "{}", digests[0]);
+    assert!(!house.directory().digest(&house.account).await.unwrap(), "nothing new is no mail");
+    // Within an hour, 60 people are sent: one mail, not ten.
+    for number in 0..60 {
+        house.create(&format!("person-{number}@example.org")).await;
+    }
+    let held = told("New invitations wait for your decision");
+    assert_eq!(held.len(), 1);
+    println!("{}", held[0]);
+    // Half of the token's twenty days is over.
+    house.after(DAY * 10).await;
+    let expiring = told("A provisioning token expires soon");
+    assert_eq!(expiring.len(), 1);
+    println!("{}", expiring[0]);
+    assert!(expiring[0].contains("Through okta"), "{}", expiring[0]);
+    house.directory().digest(&house.account).await.unwrap();
+    house.look().await;
+    println!("{}", told("Your daily summary").last().unwrap());
 }

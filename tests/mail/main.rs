@@ -13,7 +13,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use usherd::domain::ids::OutboxId;
 use usherd::domain::time::Timestamp;
 use usherd::jobs::mail::{Accepted, Addressee, Context, Invitation, Mail, Mailer, SendFailure, Settings};
 
@@ -53,7 +52,7 @@ fn invitation() -> Mail {
 }
 
 fn addressee(address: &str) -> Addressee<'_> {
-    Addressee { address, name: None, id: ID.parse::<OutboxId>().expect("an id"), date: *NOW }
+    Addressee { address, name: None, id: ID, date: *NOW }
 }
 
 /// Composes and sends one invitation.

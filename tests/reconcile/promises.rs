@@ -33,6 +33,7 @@ fn ticker(house: &House, metrics: &Arc<Metrics>) -> Ticker {
         directory: house.opened.directory.clone(),
         metrics: metrics.clone(),
         retention: house.settings.jobs.schedule(JobName::Retention).clone(),
+        digest: house.settings.jobs.schedule(JobName::Digest).clone(),
         reconcile: house.settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: DAY * 90,
     }

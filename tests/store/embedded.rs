@@ -239,3 +239,27 @@ async fn a_store_that_expects_a_marker_is_not_written_before_it_is_marked() {
     store.check().await.unwrap();
     write(&store, [put("7", 1, "{}")]).await;
 }
+
+#[tokio::test]
+async fn what_an_earlier_process_had_claimed_rings_at_once_when_the_file_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    let (early, late) = (store.now(), store.now() + std::time::Duration::from_secs(3_600));
+    let timers = [("a", early), ("b", late)].map(|(id, due)| Write::TimerSet { owner: user(id), due });
+    store.commit(&acme(), &batch([], timers)).await.unwrap();
+    let lease = std::time::Duration::from_secs(600);
+    let claimed = store.claim_due(&acme(), 10, lease).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(store.claim_due(&acme(), 10, lease).await.unwrap(), []);
+    drop(store);
+
+    let store = open(directory.path()).await.unwrap();
+    let again = store.claim_due(&acme(), 10, lease).await.unwrap();
+    assert_eq!(again.iter().map(|claim| (&claim.owner, claim.due)).collect::<Vec<_>>(), [(&user("a"), early)]);
+    let stale = batch([Check::Claimed { owner: user("a"), token: claimed[0].token }], [put("a", 1, "x")]);
+    assert!(
+        matches!(store.commit(&acme(), &stale).await, Err(StoreError::Conflict(_))),
+        "the old claim counts no more"
+    );
+    assert_eq!(store.timer(&acme(), &user("b")).await.unwrap().map(|timer| timer.wakes), Some(late));
+}

@@ -6,6 +6,7 @@ use super::invariant::Invariant;
 use super::ledger::Claim;
 use super::run::{Halt, Run, Wrong, known_kind, name};
 use crate::directory::kind::Kind;
+use crate::directory::outbox::read_letter;
 use crate::directory::record::{Keys, UserRecord};
 use crate::directory::resources::Resource;
 use crate::directory::tokens::read_token;
@@ -28,7 +29,10 @@ pub(super) fn expected(key: &DocumentKey, document: &Document) -> Result<Keys, E
     let only = |index: &str, entry: String| Keys { entries: [(index.to_owned(), entry)].into(), ..Keys::default() };
     match (key.kind, kind_of(key.kind)) {
         (keys::TOKEN, _) => Ok(only(keys::TOKENS, read_token(&document.body)?.client.to_string())),
-        (keys::OUTBOX, _) => Ok(only(keys::QUEUE, String::new())),
+        (keys::OUTBOX, _) => {
+            let index = if read_letter(&document.body)?.dead.is_some() { keys::DEAD } else { keys::QUEUE };
+            Ok(only(index, String::new()))
+        }
         (_, Some(Kind::User)) => {
             let record = UserRecord::decode(document)?;
             let newer = record.index_version > keys::INDEX_VERSION;
@@ -76,7 +80,7 @@ impl<'a> About<'a> {
         if index.starts_with("assigned:") {
             return About::Documents(keys::USER);
         }
-        let exact = [(keys::TOKENS, keys::TOKEN), (keys::QUEUE, keys::OUTBOX)];
+        let exact = [(keys::TOKENS, keys::TOKEN), (keys::QUEUE, keys::OUTBOX), (keys::DEAD, keys::OUTBOX)];
         if let Some((_, kind)) = exact.into_iter().find(|(exact, _)| *exact == index) {
             return About::Documents(kind);
         }

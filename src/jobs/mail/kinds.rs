@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use minijinja::value::Value;
 
-use super::locale::Strings;
+use super::locale::{Strings, fill};
 use super::templates::Context;
 use crate::domain::text::{safe_line, safe_name};
 use crate::domain::time::Timestamp;
@@ -33,9 +33,38 @@ pub enum Mail {
     /// To the invited address: the link that the command line printed was used.
     AdminLinkAccepted { accepted_at: Timestamp },
     /// To the Account Admins. `lines` are details, one per line; `link` leads to the page where to act.
-    AdminAlert { alert: Alert, lines: Vec<String>, link: Option<String> },
+    AdminAlert { alert: Alert, lines: Vec<AlertLine>, link: Option<String> },
     /// `usherd mail test`.
     Test,
+}
+
+/// One line of an alert or a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertLine {
+    /// A thing that happened: `what` names the words (`alert.line_<what>`), `who` the people or clients.
+    Told { what: &'static str, count: u32, who: Vec<String> },
+    /// Outgoing mail was paused.
+    Paused { since: Timestamp, ended: Timestamp },
+}
+
+impl AlertLine {
+    fn text(&self, context: &Context<'_>, strings: &Strings) -> String {
+        match self {
+            AlertLine::Told { what, count, who } => {
+                let names: Vec<String> =
+                    who.iter().map(|name| safe_name(name)).filter(|name| !name.is_empty()).collect();
+                let left = usize::try_from(*count).unwrap_or(usize::MAX).saturating_sub(names.len());
+                let others = fill(strings.text("alert.others"), &[("count", &left.to_string())]);
+                let who: Vec<String> = names.into_iter().chain((left > 0).then_some(others)).collect();
+                let values = [("count", &*count.to_string()), ("who", &*who.join(", "))];
+                fill(strings.text(&format!("alert.line_{what}")), &values)
+            }
+            AlertLine::Paused { since, ended } => fill(
+                strings.text("alert.line_paused"),
+                &[("since", &strings.date(*since, context.zone)), ("ended", &strings.date(*ended, context.zone))],
+            ),
+        }
+    }
 }
 
 /// What an invitation and its reminder say.
@@ -198,7 +227,14 @@ impl Mail {
             }
             Mail::AdminAlert { alert, lines, link } => vec![
                 ("explanation", Value::from(strings.text(&format!("alert.{}_body", alert.key())).to_owned())),
-                ("lines", lines.iter().take(MAX_LINES).map(|line| Value::from(safe_line(line, MAX_LINE))).collect()),
+                (
+                    "lines",
+                    lines
+                        .iter()
+                        .take(MAX_LINES)
+                        .map(|line| Value::from(safe_line(&line.text(context, strings), MAX_LINE)))
+                        .collect(),
+                ),
                 ("more_lines", Value::from(lines.len().saturating_sub(MAX_LINES))),
                 ("link", optional_url(link.as_deref())),
             ],
@@ -220,7 +256,14 @@ impl Mail {
         let unsubscribe = "https://usherd.example/mute/c2FtcGxl".to_owned();
         let alerts = Alert::ALL.map(|alert| Mail::AdminAlert {
             alert,
-            lines: vec!["Ada Lovelace".to_owned(), "Alan Turing".to_owned()],
+            lines: vec![
+                AlertLine::Told {
+                    what: "expired",
+                    count: 3,
+                    who: vec!["Ada Lovelace".to_owned(), "Alan Turing".to_owned()],
+                },
+                AlertLine::Paused { since: now, ended: now + DAY },
+            ],
             link: Some("https://usherd.example/admin/default/provisioning".to_owned()),
         });
         let mut samples = vec![

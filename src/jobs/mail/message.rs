@@ -10,7 +10,6 @@ use lettre::{Message, message};
 
 use super::failure::SendFailure;
 use super::templates::Rendered;
-use crate::domain::ids::OutboxId;
 use crate::domain::text::safe_name;
 use crate::domain::time::Timestamp;
 
@@ -26,18 +25,18 @@ pub struct Addressee<'a> {
     pub address: &'a str,
     /// The person's name, as it is stored; it is made safe here.
     pub name: Option<&'a str>,
-    /// The outbox entry. The same for all attempts, so that the Message-ID is.
-    pub id: OutboxId,
+    /// The left side of the Message-ID. The same for all attempts.
+    pub id: &'a str,
     /// When the mail was queued. The same for all attempts.
     pub date: Timestamp,
 }
 
-/// The identity of a mail over all attempts (RFC 5322 §3.6.4): `<outbox id@domain>`.
+/// The identity of a mail over all attempts (RFC 5322 §3.6.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageId(String);
 
 impl MessageId {
-    pub fn new(id: OutboxId, domain: &str) -> Self {
+    pub fn new(id: &str, domain: &str) -> Self {
         MessageId(format!("<{id}@{domain}>"))
     }
 

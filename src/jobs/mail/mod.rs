@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use failure::SendFailure;
-pub use kinds::{Alert, Invitation, Mail};
+pub use kinds::{Alert, AlertLine, Invitation, Mail};
 pub use message::{Addressee, MessageId};
 pub use relay::{InvalidRelayUrl, RelayUrl, Security};
 pub use templates::{Context, Rendered, TemplateError, Templates};

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::jobs::mail::{Alert, Invitation};
+use crate::jobs::mail::{Alert, AlertLine, Invitation};
 
 static UTC: TimeZone = TimeZone::UTC;
 
@@ -147,7 +147,8 @@ fn an_account_whose_name_shows_nothing_is_your_workspace() {
 
 #[test]
 fn an_alert_lists_what_fits_and_counts_the_rest() {
-    let lines = (1..=53).map(|n| format!("person {n}\r\n")).collect();
+    let line = |n| AlertLine::Told { what: "people", count: 1, who: vec![format!("person {n}\r\n")] };
+    let lines = (1..=53).map(line).collect();
     let mail = Mail::AdminAlert { alert: Alert::Brake, lines, link: None };
     let rendered = built_in().render(&mail, &context("Acme")).expect("renders");
     assert!(rendered.text.contains("\n  person 50\n"));
