@@ -271,6 +271,7 @@ impl Start<'_> {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
                 secure_cookies: public_url.is_https(),
+                photo_hosts: settings.console.photo_hosts.clone(),
                 hook_secret: settings.mail.hook_secret.clone(),
             }),
         };
@@ -343,7 +344,7 @@ fn edge_settings(
     Ok(EdgeSettings {
         hosts: Arc::new(hosts),
         trusted_proxies: settings.http.trusted_proxies.clone().into(),
-        security_headers: SecurityHeaders { https },
+        security_headers: SecurityHeaders::new(https, &settings.console.photo_hosts),
         bounds,
         render: router::refuse,
     })

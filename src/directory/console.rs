@@ -326,7 +326,7 @@ impl Directory {
             if_match.check(before.revision)?;
             let assigned = self.resolve_wishes(&context, wishes, &before).await?;
             if let Some(role) = &assigned.changes.account_role {
-                self.may_change_role(&context, &before.user.account_role, role)?;
+                self.may_change_role(&context, &before, role)?;
             }
             let mut after = before.clone();
             after.names.extend(assigned.names);
@@ -337,7 +337,7 @@ impl Directory {
             change.after = after;
             let changes = assigned.changes;
             change.attributes(named(&changes));
-            change.apply(&Event::Assigned { changes, side: Side::Admin }, context.now)?;
+            self.decide(&context, &mut change, &Event::Assigned { changes, side: Side::Admin })?;
             let assigned_ids = change.after.assigned_ids();
             change.after.names.retain(|id, _| assigned_ids.contains(id));
             self.commit_change(&context, change).await
@@ -345,7 +345,8 @@ impl Directory {
     }
 
     /// G6, for the role that somebody gets and the one they had: nobody reaches above their own.
-    pub(super) fn may_change_role(&self, context: &Context, from: &str, to: &str) -> Result<(), Error> {
+    pub(super) fn may_change_role(&self, context: &Context, before: &UserRecord, to: &str) -> Result<(), Error> {
+        let from = before.user.account_role.as_str();
         if from == to {
             return Ok(());
         }
@@ -357,7 +358,11 @@ impl Directory {
             (_, Err(_)) => true,
             (Err(_), Ok(_)) => false,
         };
-        if reaches(from) && reaches(to) { Ok(()) } else { Err(Refusal::AboveOwnRole.into()) }
+        if reaches(from) && reaches(to) {
+            Ok(())
+        } else {
+            Err(self.refuse(context, "user.assigned", Some(before.user.id), Refusal::AboveOwnRole))
+        }
     }
 
     /// All resources of a kind by name, at most a thousand.

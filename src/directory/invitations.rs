@@ -96,8 +96,9 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
-        if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
-            return Err(Refusal::Yourself.into());
+        if let Some(user) = request.signed_in().filter(|user| action.is_against_oneself() && user.to_string() == id) {
+            let (context, _) = self.open(request, &[]).await?;
+            return Err(self.refuse(&context, action.audited_as(), Some(user), Refusal::Yourself));
         }
         let event = |context: &Context| action.event(&context.actor.name);
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
@@ -124,7 +125,8 @@ impl Directory {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
             let (context, _) = self.open_to_write(request, &[]).await?;
-            let change = self.decide_invitation(&context, invitee, &user_name).await?;
+            let mut change = self.planned_invitation(&context, invitee, &user_name).await?;
+            self.decide(&context, &mut change, &Event::Invited { reactivate: invitee.reactivate })?;
             self.commit_change(&context, change).await
         })
     }
@@ -136,10 +138,13 @@ impl Directory {
     pub async fn preview_invitation(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         let (context, _) = self.open(request, &[]).await?;
-        Ok(self.decide_invitation(&context, invitee, &user_name).await?.after)
+        let mut change = self.planned_invitation(&context, invitee, &user_name).await?;
+        change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+        Ok(change.after)
     }
 
-    async fn decide_invitation(
+    /// The change before the lifecycle has decided about it.
+    async fn planned_invitation(
         &self,
         context: &Context,
         invitee: &Invitee,
@@ -161,7 +166,6 @@ impl Directory {
         let after = self.invited(context, &before, invitee).await?;
         let mut change = self.change(context, "user.invited", before, after).await?;
         self.count_invitation(context, &mut change).await?;
-        change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
         Ok(change)
     }
 
@@ -175,7 +179,7 @@ impl Directory {
         wishes.default_to(&self.settings.provisioning);
         let assigned = self.resolve_wishes(context, &wishes, before).await?;
         if let Some(role) = &assigned.changes.account_role {
-            self.may_change_role(context, &before.user.account_role, role)?;
+            self.may_change_role(context, before, role)?;
         }
         give(&mut after.user, &assigned.changes);
         after.names = assigned.names;
@@ -395,7 +399,7 @@ impl Directory {
             if event == Event::ResendAsked {
                 self.count_invitation(&context, &mut change).await?;
             }
-            change.apply(&event, context.now)?;
+            self.decide(&context, &mut change, &event)?;
             self.commit_change(&context, change).await
         })
     }

@@ -58,6 +58,7 @@ pub mod query;
 mod quota;
 pub mod reconcile;
 pub mod record;
+pub mod refusals;
 mod renames;
 pub mod reports;
 pub mod request;
@@ -107,6 +108,7 @@ pub struct Directory {
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
     uses: uses::Uses,
+    refusals: refusals::Refusals,
     nudge: nudge::Nudge,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
@@ -130,6 +132,7 @@ impl Directory {
             timetable,
             tokens: tokens::TokenCache::default(),
             uses: uses::Uses::default(),
+            refusals: refusals::Refusals::default(),
             nudge: nudge::Nudge::default(),
             acts: AtomicBool::new(false),
         }

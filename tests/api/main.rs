@@ -10,6 +10,7 @@ mod daemon;
 mod redis_server;
 
 mod access;
+mod admin;
 mod bad_input;
 mod brake;
 mod cli;

@@ -21,7 +21,7 @@ fn an_admin_sees_what_waits_in_the_outbox_and_what_happened_in_a_browser() {
 
 #[test]
 fn an_admin_adds_edits_filters_and_erases_people_in_a_browser() {
-    walk("people.mjs");
+    walk("people.mjs", &[]);
 }
 
 #[track_caller]

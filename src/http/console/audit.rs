@@ -34,7 +34,6 @@ const KINDS: [(&str, &str); 7] = [
 struct Line {
     happened: Happened,
     person: Option<String>,
-    refused: Option<String>,
     alerts: String,
     request: Option<String>,
 }
@@ -101,7 +100,6 @@ fn line(desk: &Desk, event: &AuditEvent) -> Line {
     Line {
         happened: happened(event),
         person: event.user.map(|user| desk.path(&format!("/users/{user}"))),
-        refused: event.refused.clone(),
         alerts: event.alerts.join(", "),
         request: event.actor.request_id.clone(),
     }

@@ -116,7 +116,7 @@ fn template(desk: &Desk, detail: &UserDetail) -> UserTemplate {
         frame: desk.frame("users"),
         back: desk.path("/users"),
         initials: format::initials(&name),
-        picture: format::picture(record).map(str::to_owned),
+        picture: format::picture(record, &desk.service.settings.photo_hosts),
         user_name: user.user_name.as_str().to_owned(),
         badge: format::badge(record, desk.context.now),
         managed_by: user.provisioned_by.as_ref().map(|client| client.to_string()),
@@ -229,7 +229,11 @@ pub(super) fn happened(event: &AuditEvent) -> Happened {
     Happened {
         at: format::instant(event.at),
         machine: event.at.to_string(),
-        what: what_happened(event),
+        what: match (&event.refused, event.times) {
+            (None, _) => what_happened(event),
+            (Some(code), 1) => format!("Refused ({code}): {}", what_happened(event)),
+            (Some(code), times) => format!("Refused {times} times ({code}): {}", what_happened(event)),
+        },
         by: match event.actor.channel {
             Door::Scim => format!("{} over SCIM", event.actor.name),
             Door::Api => format!("{} over the API", event.actor.name),

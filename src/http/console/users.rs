@@ -306,7 +306,7 @@ fn row(desk: &Desk, record: &UserRecord) -> Row {
     Row {
         href: desk.path(&format!("/users/{id}")),
         initials: format::initials(&name),
-        picture: format::picture(record).map(str::to_owned),
+        picture: format::picture(record, &desk.service.settings.photo_hosts),
         address: address(user).filter(|address| *address != name),
         name,
         badge: format::badge(record, desk.context.now),
