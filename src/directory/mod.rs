@@ -32,6 +32,7 @@ pub mod bulletins;
 mod change;
 pub mod clients;
 pub mod console;
+pub mod deliveries;
 mod departures;
 pub mod editing;
 pub mod entropy;
@@ -72,6 +73,7 @@ pub mod token_admin;
 pub mod tokens;
 pub mod transfer;
 pub mod uses;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
