@@ -196,7 +196,7 @@ async fn a_new_secret_and_the_one_before_sign_together_for_a_day() {
 fn add(daemon: &Daemon, receiver: &Receiver) -> (String, String) {
     let made = daemon.cli(&["webhook", "add", "--account", "default", &receiver.url()]);
     assert_eq!(made.code, 0, "{}", made.stderr);
-    let id = made.stderr.split_whitespace().nth(1).unwrap().to_owned();
+    let id = made.stderr.split_once("Webhook ").unwrap().1.split(' ').next().unwrap().to_owned();
     (id, made.stdout.trim().to_owned())
 }
 
