@@ -258,6 +258,18 @@ mod tests {
             Command::Webhook(WebhookCommand::Redrive { account: account(), id: endpoint() })
         );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
+        let reconcile = |dry_run, against: Option<&str>, apply, client: Option<&str>| Command::Reconcile {
+            account: account(),
+            dry_run,
+            against: against.map(PathBuf::from),
+            apply,
+            client: client.map(|client| ClientName::parse(client).unwrap()),
+        };
+        assert_eq!(command("usherd reconcile --account acme --dry-run"), reconcile(true, None, false, None));
+        assert_eq!(
+            command("usherd reconcile --account acme --against people.csv --client okta --apply"),
+            reconcile(false, Some("people.csv"), true, Some("okta"))
+        );
         assert_eq!(command("usherd init"), Command::Init);
         assert_eq!(command("usherd export"), Command::Export { account: None, name: None });
         assert_eq!(
@@ -318,6 +330,9 @@ mod tests {
     #[case("usherd webhook add --account acme ftp://a.example/h", 64)]
     #[case("usherd webhook add --account acme https://a.example/h --event user.sneezed", 64)]
     #[case("usherd jobs run nightly", 64)]
+    #[case("usherd reconcile", 64)]
+    #[case("usherd reconcile --account acme --apply", 64)]
+    #[case("usherd reconcile --account acme --against people.csv --dry-run", 64)]
     fn help_succeeds_and_wrong_usage_is_64(#[case] line: &str, #[case] code: u8) {
         assert_eq!(exit_code_of(&typed(line).unwrap_err()), code);
     }
@@ -358,6 +373,7 @@ mod tests {
             "usherd brake resume --account acme --client okta",
             "usherd webhook add --account acme https://a.example/h --event user.deleted",
             "usherd jobs run reconcile",
+            "usherd reconcile --account acme --against people.csv --apply",
             "usherd init",
         ] {
             let sent = command(line);
