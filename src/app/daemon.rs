@@ -28,6 +28,7 @@ use crate::http::service::{Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
 use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::uses;
+use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -240,6 +241,7 @@ impl Start<'_> {
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,
+            Poster::new(settings.webhooks.allow_private),
             Arc::clone(metrics),
             settings.mail.timeout,
             settings.jobs.time_zone.clone(),

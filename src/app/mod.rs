@@ -14,6 +14,7 @@ mod router;
 mod schemas;
 mod socket;
 mod story;
+mod webhook;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ pub use clap_complete::Shell;
 
 pub use commands::{
     AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
-    TokenCommand, UserCommand,
+    TokenCommand, UserCommand, WebhookCommand,
 };
 
 /// The command did what it was asked.
@@ -111,6 +111,7 @@ mod tests {
     use crate::domain::lifecycle::{Admit, BrakeLimit};
     use crate::domain::names::{ClientName, EmailAddress};
     use crate::domain::secrets::{Scope, Scopes};
+    use crate::domain::webhook::UserEvent;
     use crate::jobs::schedule::JobName;
 
     fn typed(line: &str) -> Result<Cli, clap::Error> {
@@ -243,6 +244,19 @@ mod tests {
             command("usherd mail test --to ada@example.com --locale de"),
             Command::Mail(MailCommand::Test { to: ada(), locale: Some("de".into()) })
         );
+        let endpoint = || "01a20a98-17a3-71e1-850f-520f67b51d83".parse().unwrap();
+        assert_eq!(
+            command("usherd webhook add --account acme https://a.example/h --event user.deleted,user.erased"),
+            Command::Webhook(WebhookCommand::Add {
+                account: account(),
+                url: "https://a.example/h".parse().unwrap(),
+                events: vec![UserEvent::Deleted, UserEvent::Erased],
+            })
+        );
+        assert_eq!(
+            command("usherd webhook redrive --account acme 01a20a98-17a3-71e1-850f-520f67b51d83"),
+            Command::Webhook(WebhookCommand::Redrive { account: account(), id: endpoint() })
+        );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
         let reconcile = |dry_run, against: Option<&str>, apply, client: Option<&str>| Command::Reconcile {
             account: account(),
@@ -313,6 +327,8 @@ mod tests {
     #[case("usherd brake reject --account acme", 64)]
     #[case("usherd token create --account acme --name okta --expires 90", 64)]
     #[case("usherd token create --account acme --name okta --scope everything", 64)]
+    #[case("usherd webhook add --account acme ftp://a.example/h", 64)]
+    #[case("usherd webhook add --account acme https://a.example/h --event user.sneezed", 64)]
     #[case("usherd jobs run nightly", 64)]
     #[case("usherd reconcile", 64)]
     #[case("usherd reconcile --account acme --apply", 64)]
@@ -355,6 +371,7 @@ mod tests {
             "usherd account set acme --brake 20,25 --hold-above default",
             "usherd client held --account acme okta admit",
             "usherd brake resume --account acme --client okta",
+            "usherd webhook add --account acme https://a.example/h --event user.deleted",
             "usherd jobs run reconcile",
             "usherd reconcile --account acme --against people.csv --apply",
             "usherd init",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::audit::{AuditEvent, Door};
+use super::deliveries::plan_deliveries;
 use super::error::Error;
 use super::kind::Kind;
 use super::outbox::{Letter, LetterKind};
@@ -201,6 +202,7 @@ impl Directory {
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
         }
+        plan_deliveries(context, &mut batch, change);
         audit_of(context, change).add_to(&mut batch);
         batch
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::accounts::put_account;
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::record::UserRecord;
@@ -18,7 +17,7 @@ use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Index, Page};
+use crate::store::{Batch, Bounds, Index, Page};
 
 /// What was decided about a client. It outlives tokens, since a rotated token is the same client.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -219,19 +218,13 @@ impl Directory {
         if after == context.account {
             return false;
         }
-        let revision = batch.checks.iter().find_map(|check| match check {
-            Check::Revision { key, revision } if *key == keys::settings() => Some(*revision),
-            _ => None,
-        });
-        let revision = revision.expect("every batch of a request checks the account it was read with") + 1;
-        batch.writes.push(put_account(&after, revision, context.account.created));
         let alerts = alerts.iter().map(|alert| format!("{alert:?}")).collect();
         let event = AuditEvent {
             client: Some(client.clone()),
             alerts,
             ..AuditEvent::new(context.now, context.actor.clone(), what)
         };
-        event.add_to(batch);
+        context.plan_account(&after, &event, batch);
         true
     }
 }

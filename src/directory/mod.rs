@@ -33,6 +33,7 @@ mod change;
 pub mod clients;
 pub mod comparison;
 pub mod console;
+pub mod deliveries;
 mod departures;
 pub mod editing;
 mod elsewhere;
@@ -76,6 +77,7 @@ pub mod token_admin;
 pub mod tokens;
 pub mod transfer;
 pub mod uses;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

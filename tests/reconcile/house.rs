@@ -22,6 +22,7 @@ use usherd::domain::names::{ClientName, EmailAddress};
 use usherd::domain::secrets::Scopes;
 use usherd::domain::time::Timestamp;
 use usherd::domain::user::State;
+use usherd::jobs::webhook::Poster;
 use usherd::jobs::worker::Worker;
 use usherd::metrics::Metrics;
 use usherd::store::{Batch, Document, DocumentKey, Dump, Space, Write};
@@ -64,6 +65,7 @@ impl House {
         let worker = Worker::new(
             opened.directory.clone(),
             opened.mailer.clone(),
+            Poster::new(settings.webhooks.allow_private),
             Metrics::new().into(),
             settings.mail.timeout,
             TimeZone::UTC,
