@@ -24,7 +24,7 @@ use crate::http::limits::Limits;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::scim::Teller;
 use crate::http::serve::{Drained, ServeSettings, serve};
-use crate::http::service::{Service, ServiceSettings};
+use crate::http::service::{Installation, Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
 use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::uses;
@@ -271,6 +271,11 @@ impl Start<'_> {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
                 secure_cookies: public_url.is_https(),
+                installation: Installation {
+                    version: env!("CARGO_PKG_VERSION"),
+                    store: if settings.store.url.is_some() { "Redis" } else { "embedded" },
+                    mail: mails_go_to(settings),
+                },
                 hook_secret: settings.mail.hook_secret.clone(),
             }),
         };

@@ -18,7 +18,7 @@ use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Index, Page};
+use crate::store::{Batch, Bounds, Index, Page};
 
 /// What was decided about a client. It outlives tokens, since a rotated token is the same client.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -219,11 +219,7 @@ impl Directory {
         if after == context.account {
             return false;
         }
-        let revision = batch.checks.iter().find_map(|check| match check {
-            Check::Revision { key, revision } if *key == keys::settings() => Some(*revision),
-            _ => None,
-        });
-        let revision = revision.expect("every batch of a request checks the account it was read with") + 1;
+        let revision = context.account_revision() + 1;
         batch.writes.push(put_account(&after, revision, context.account.created));
         let alerts = alerts.iter().map(|alert| format!("{alert:?}")).collect();
         let event = AuditEvent {

@@ -23,6 +23,7 @@ macro_rules! retrying {
 
 pub mod access;
 pub mod account;
+pub mod account_settings;
 pub mod accounts;
 pub mod assignments;
 pub mod audit;

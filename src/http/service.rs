@@ -34,8 +34,19 @@ pub struct ServiceSettings {
     pub after_accept_url: Option<String>,
     /// Whether cookies are for HTTPS only.
     pub secure_cookies: bool,
+    pub installation: Installation,
     /// What reports of the mail service are signed with; `None`: there are none.
     pub hook_secret: Option<HookSecret>,
+}
+
+/// What admins may know of the installation: no address of a store, no credential.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub version: &'static str,
+    /// The kind of store.
+    pub store: &'static str,
+    /// Where mails go.
+    pub mail: String,
 }
 
 /// Why a request gets no further than the door.

@@ -14,6 +14,7 @@ mod gate;
 mod outbox;
 mod proof;
 mod provisioning;
+mod settings;
 mod sign_in;
 mod things;
 mod user;
@@ -60,6 +61,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/outbox", get(outbox::show))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
+        .route("/admin/{account}/settings", get(settings::show).post(settings::save))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))
