@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bootstrap::bootstrap;
+use super::office::Desks;
 use super::open::{Opened, StartError, Waiting, open};
 use super::{router, socket};
 use crate::config::{PublicUrl, Settings};
@@ -237,6 +238,8 @@ impl Start<'_> {
             let (tracker, stop) = (vital.tracker.clone(), shutdown.soft.clone());
             vital.spawn("command socket", socket::listen(listener, commands, tracker, stop));
         }
+        let ticker = Arc::new(super::ticker(settings, &directory, metrics));
+        let desks = Desks::new(settings, &directory, &mailer, &ticker, vital.tracker.clone(), shutdown.soft.clone());
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,
@@ -251,7 +254,7 @@ impl Start<'_> {
             async move { worker.run_until(stop, || pulse.beat()).await }
         });
         vital.spawn("ticker", {
-            let (ticker, stop) = (super::ticker(settings, &directory, metrics), shutdown.soft.clone());
+            let stop = shutdown.soft.clone();
             async move { ticker.run_until(stop).await }
         });
         let (teller, heard) = mpsc::channel(scribe::WAITING);
@@ -267,6 +270,7 @@ impl Start<'_> {
             limits,
             metrics: Arc::clone(metrics),
             story: Teller::new(teller, Arc::clone(metrics)),
+            office: Arc::new(desks),
             settings: Arc::new(ServiceSettings {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),

@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, header};
 use super::client_address::ClientAddress;
 use super::hooks::HookSecret;
 use super::limits::{Limits, Throttled};
+use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
 use crate::directory::{Access, Directory, Door, Error, Request};
@@ -22,6 +23,7 @@ pub struct Service {
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
     pub story: Teller,
+    pub office: Arc<dyn Office>,
     pub settings: Arc<ServiceSettings>,
 }
 

@@ -11,6 +11,7 @@ mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod jobs;
 mod outbox;
 mod proof;
 mod provisioning;
@@ -59,8 +60,11 @@ pub fn router() -> Router<Service> {
         )
         .merge(provisioning::router())
         .route("/admin/{account}/outbox", get(outbox::show))
+        .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
+        .route("/admin/{account}/jobs", get(jobs::show))
+        .route("/admin/{account}/jobs/{job}", post(jobs::run))
         .route("/admin/{account}/settings", get(settings::show).post(settings::save))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
