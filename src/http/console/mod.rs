@@ -5,12 +5,14 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod attention;
 mod audit;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod groups;
 mod jobs;
 mod outbox;
 mod proof;
@@ -59,6 +61,7 @@ pub fn router() -> Router<Service> {
             get(dialogs::ask_remove_project).post(dialogs::remove_project),
         )
         .merge(provisioning::router())
+        .merge(groups::router())
         .route("/admin/{account}/outbox", get(outbox::show))
         .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))

@@ -231,8 +231,8 @@ mod tests {
     fn queue(cause: &str) -> MailQueue {
         serde_json::from_value(serde_json::json!({
             "pause": {
-                "cause": cause, "reply": "554 5.7.1 denied", "since": "2026-11-23T09:30:00Z",
-                "until": "2026-11-23T09:40:00Z", "refusals": 1
+                "cause": cause, "reply": "554 5.7.1 denied", "since": 1_795_426_200_000_i64,
+                "until": 1_795_426_800_000_i64, "refusals": 1
             }
         }))
         .expect("a stored queue")

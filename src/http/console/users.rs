@@ -27,6 +27,8 @@ const MAX_WORDS: usize = 8;
 struct OrganizationTemplate {
     frame: Frame,
     counts: Counts,
+    /// What waits for an admin.
+    waits: Vec<super::attention::Item>,
 }
 
 /// `GET /admin/{account}`: Admin Settings > Organization.
@@ -38,7 +40,8 @@ async fn try_organization(service: &Service, account: &str, head: &Parts) -> Res
     let desk = Desk::enter(service, account, head).await?;
     let nobody = Listing { status: None, words: Vec::new(), order: Order::Name, offset: 0, limit: 1 };
     let listed = service.directory.list_users(&desk.context, &nobody).await.map_err(|error| desk.failed(&error))?;
-    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts };
+    let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?;
+    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts, waits };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
 
