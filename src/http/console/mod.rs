@@ -7,6 +7,7 @@
 
 mod attention;
 mod audit;
+mod csv;
 mod dialog;
 mod dialogs;
 pub mod format;
@@ -66,6 +67,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
+        .route("/admin/{account}/audit/export", get(audit::export))
         .route("/admin/{account}/jobs", get(jobs::show))
         .route("/admin/{account}/jobs/{job}", post(jobs::run))
         .route("/admin/{account}/settings", get(settings::show).post(settings::save))
