@@ -211,6 +211,9 @@ fn line(desk: &Desk, event: &AuditEvent, names: &Names) -> Line {
     if let Some(admin) = admin_of(event).as_ref().and_then(name) {
         happened.by = format!("{admin} in the console");
     }
+    if let ("account.changed", Some(before), Some(after)) = (event.event.as_str(), &event.before, &event.after) {
+        happened.what = format!("Settings changed: {before} → {after}");
+    }
     Line {
         happened,
         person: event
