@@ -20,7 +20,8 @@ use crate::cli::{
     TokenCommand, UserCommand,
 };
 use crate::config::Settings;
-use crate::directory::accounts::{AccountChanges, WrongStore, by_operator};
+use crate::directory::account_settings::{AccountChanges, Setting};
+use crate::directory::accounts::{WrongStore, by_operator};
 use crate::directory::brake::BrakeDecision;
 use crate::directory::clients::{BrakeState, ClientSummary};
 use crate::directory::hold::Deciding;
@@ -176,8 +177,14 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
         AccountCommand::Set { id, name, admit, hold_above, brake } => {
-            let changes = AccountChanges { name: name.clone(), admit: *admit, hold_above: *hold_above, brake: *brake };
-            let account = directory.set_account(id, &changes).await?;
+            let changes = AccountChanges {
+                name: name.clone(),
+                admit: admit.map(Setting::Own),
+                hold_above: *hold_above,
+                brake: *brake,
+                ..AccountChanges::default()
+            };
+            let account = directory.set_account(&by_operator(id), None, &changes).await?;
             Ok(said(format!("Account {id} ({}) is changed.", account.name)))
         }
         AccountCommand::Delete { id, .. } => {

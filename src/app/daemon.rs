@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bootstrap::bootstrap;
+use super::office::Desks;
 use super::open::{Opened, StartError, Waiting, open};
 use super::{router, socket};
 use crate::config::{PublicUrl, Settings};
@@ -24,7 +25,7 @@ use crate::http::limits::Limits;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::scim::Teller;
 use crate::http::serve::{Drained, ServeSettings, serve};
-use crate::http::service::{Service, ServiceSettings};
+use crate::http::service::{Installation, Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
 use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::uses;
@@ -238,6 +239,8 @@ impl Start<'_> {
             let (tracker, stop) = (vital.tracker.clone(), shutdown.soft.clone());
             vital.spawn("command socket", socket::listen(listener, commands, tracker, stop));
         }
+        let ticker = Arc::new(super::ticker(settings, &directory, metrics));
+        let desks = Desks::new(settings, &directory, &mailer, &ticker, vital.tracker.clone(), shutdown.soft.clone());
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,
@@ -253,7 +256,7 @@ impl Start<'_> {
             async move { worker.run_until(stop, || pulse.beat()).await }
         });
         vital.spawn("ticker", {
-            let (ticker, stop) = (super::ticker(settings, &directory, metrics), shutdown.soft.clone());
+            let stop = shutdown.soft.clone();
             async move { ticker.run_until(stop).await }
         });
         let (teller, heard) = mpsc::channel(scribe::WAITING);
@@ -269,11 +272,17 @@ impl Start<'_> {
             limits,
             metrics: Arc::clone(metrics),
             story: Teller::new(teller, Arc::clone(metrics)),
+            office: Arc::new(desks),
             settings: Arc::new(ServiceSettings {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
                 secure_cookies: public_url.is_https(),
                 photo_hosts: settings.console.photo_hosts.clone(),
+                installation: Installation {
+                    version: env!("CARGO_PKG_VERSION"),
+                    store: if settings.store.url.is_some() { "Redis" } else { "embedded" },
+                    mail: mails_go_to(settings),
+                },
                 hook_secret: settings.mail.hook_secret.clone(),
             }),
         };

@@ -8,6 +8,7 @@ mod command;
 mod daemon;
 mod install;
 mod keyfile;
+mod office;
 mod open;
 mod reconcile;
 mod router;

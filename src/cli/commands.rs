@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::config::values::{mail_address, span, text};
-use crate::directory::accounts::Setting;
+use crate::directory::account::Own;
+use crate::directory::account_settings::Setting;
 use crate::directory::hold::Decision;
 use crate::domain::ids::{AccountId, EndpointId, OutboxId};
 use crate::domain::lifecycle::{Admit, BrakeLimit};
@@ -166,11 +167,11 @@ pub enum AccountCommand {
         /// First invitations of one client within an hour that go out at once, or off, or default for
         /// provisioning.hold_above
         #[arg(long, value_name = "NUMBER", value_parser = words::hold_above)]
-        hold_above: Option<Setting<u32>>,
+        hold_above: Option<Setting<Own<u32>>>,
         /// How many Active users one client may deactivate within 10 minutes, and how many percent of them, whichever
         /// is more; or off, or default for provisioning.brake
         #[arg(long, value_name = "MIN,PERCENT", value_parser = words::brake)]
-        brake: Option<Setting<BrakeLimit>>,
+        brake: Option<Setting<Own<BrakeLimit>>>,
     },
     /// Delete an account with everything in it
     #[command(after_help = "Example:\n  usherd account delete acme --yes")]

@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::directory::account::Own;
-    use crate::directory::accounts::Setting;
+    use crate::directory::account_settings::Setting;
     use crate::directory::hold::Decision;
     use crate::domain::lifecycle::{Admit, BrakeLimit};
     use crate::domain::names::{ClientName, EmailAddress};

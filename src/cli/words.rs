@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::values::{ADMIT, count};
 use crate::directory::account::Own;
-use crate::directory::accounts::Setting;
+use crate::directory::account_settings::Setting;
 use crate::directory::hold::Decision;
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::secrets::{Scope, UnknownScope};
@@ -48,19 +48,19 @@ pub fn held() -> impl TypedValueParser<Value = Decision> {
 }
 
 /// A number, or a word on the whole.
-pub fn hold_above(text: &str) -> Result<Setting<u32>, String> {
+pub fn hold_above(text: &str) -> Result<Setting<Own<u32>>, String> {
     setting(text, count(0..=1_000_000))
 }
 
 /// `MIN,PERCENT`, or a word on the whole.
-pub fn brake(text: &str) -> Result<Setting<BrakeLimit>, String> {
+pub fn brake(text: &str) -> Result<Setting<Own<BrakeLimit>>, String> {
     setting(text, |text| {
         let (min, percent) = text.split_once(',').ok_or("not MIN,PERCENT, such as 5,10")?;
         Ok(BrakeLimit { min: count(0..=1_000_000)(min)?, percent: count(0..=100)(percent)? })
     })
 }
 
-fn setting<T>(text: &str, value: impl FnOnce(&str) -> Result<T, String>) -> Result<Setting<T>, String> {
+fn setting<T>(text: &str, value: impl FnOnce(&str) -> Result<T, String>) -> Result<Setting<Own<T>>, String> {
     match text {
         "default" => Ok(Setting::Configured),
         "off" => Ok(Setting::Own(Own::Off)),

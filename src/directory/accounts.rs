@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::account::{Account, Own};
+use super::account::Account;
 use super::assignments::Wishes;
 use super::audit::{Actor, Door};
 use super::error::Error;
@@ -15,7 +15,7 @@ use super::request::Request;
 use super::transfer::import_state;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
-use crate::domain::lifecycle::{Admit, Assignments, BrakeLimit, Event};
+use crate::domain::lifecycle::{Assignments, Event};
 use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::Channel;
@@ -150,33 +150,6 @@ pub struct AccountSummary {
     pub users: [u64; 3],
 }
 
-/// New settings of an account; `None` leaves one as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccountChanges {
-    pub name: Option<String>,
-    pub admit: Option<Admit>,
-    pub hold_above: Option<Setting<u32>>,
-    pub brake: Option<Setting<BrakeLimit>>,
-}
-
-/// What an account says about something that can be turned off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Setting<T> {
-    /// Nothing: it follows the configuration.
-    Configured,
-    Own(Own<T>),
-}
-
-impl<T> Setting<T> {
-    fn own(self) -> Option<Own<T>> {
-        match self {
-            Setting::Configured => None,
-            Setting::Own(own) => Some(own),
-        }
-    }
-}
-
 /// What `admin grant` came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Granted {
@@ -281,31 +254,6 @@ impl Directory {
             *count = self.store.count(&space, &Index::new(keys::users_by_status(status)), &Bounds::All).await?;
         }
         Ok(AccountSummary { account, users })
-    }
-
-    /// Changes the settings of an account.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when there is no such account.
-    pub async fn set_account(&self, id: &AccountId, changes: &AccountChanges) -> Result<Account, Error> {
-        let space = Space::Account(id.clone());
-        retrying!(self, {
-            let now = self.store.now();
-            let document = self.store.get(&space, &[keys::settings()]).await?.pop().flatten();
-            let document = document.ok_or_else(|| Error::NotFound(format!("there is no account {id}")))?;
-            let mut account: Account =
-                serde_json::from_slice(&document.body).map_err(|error| Error::damaged("account settings", error))?;
-            if let Some(name) = &changes.name {
-                account.name.clone_from(name);
-            }
-            account.admit = changes.admit.or(account.admit);
-            account.hold_above = changes.hold_above.map_or(account.hold_above, Setting::own);
-            account.brake = changes.brake.map_or(account.brake, Setting::own);
-            let mut batch = Batch::new(entropy::commit_id(now));
-            batch.checks.push(Check::Revision { key: keys::settings(), revision: document.revision });
-            batch.writes.push(put_account(&account, document.revision + 1, document.created));
-            Ok(self.committed(&space, &batch).await?.then_some(account))
-        })
     }
 
     /// Deletes an account with everything in it: first the settings, so that no request gets in any more, then the

@@ -85,6 +85,8 @@ pub const USERS_BY_EXTERNAL_ID: &str = "user.external";
 pub const USERS_BY_MODIFIED: &str = "user.modified";
 /// Effective Account Admins.
 pub const ADMINS: &str = "user.admin";
+/// Inactive users whom their provider says to be active.
+pub const USERS_KEPT_OUT: &str = "user.kept-out";
 /// Users by the words of name, mail and id: the search of the console.
 pub const USERS_BY_WORD: &str = "user.word";
 /// Users by the folded name that people see.

@@ -23,8 +23,10 @@ macro_rules! retrying {
 
 pub mod access;
 pub mod account;
+pub mod account_settings;
 pub mod accounts;
 pub mod assignments;
+pub mod attention;
 pub mod audit;
 pub mod beside;
 pub mod brake;
@@ -40,6 +42,7 @@ mod elsewhere;
 pub mod entropy;
 mod erasure;
 pub mod error;
+pub mod groups;
 pub mod history;
 pub mod hold;
 pub mod invitations;

@@ -220,6 +220,9 @@ impl UserRecord {
         if user.is_effective_admin() {
             entry(keys::ADMINS, "");
         }
+        if user.provider_says_active() {
+            entry(keys::USERS_KEPT_OUT, "");
+        }
         for word in self.words() {
             entry(keys::USERS_BY_WORD, &word);
         }

@@ -125,6 +125,15 @@ impl Context {
         })
     }
 
+    /// The revision of the account's settings that this request was read with.
+    pub fn account_revision(&self) -> u64 {
+        let found = self.guards.iter().find_map(|check| match check {
+            Check::Revision { key, revision } if *key == keys::settings() => Some(*revision),
+            _ => None,
+        });
+        found.expect("every request is read with its account")
+    }
+
     /// A batch that holds only while the rights of this request do.
     pub fn batch(&self, commit: crate::domain::ids::CommitId) -> Batch {
         let mut batch = Batch::new(commit);

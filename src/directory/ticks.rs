@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditEvent;
 use super::error::Error;
+use super::request::Request;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
+use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::store::{Batch, Check, Document, Space, Write};
 
@@ -43,6 +46,21 @@ impl Directory {
         let document = self.store.get(&Space::Account(account.clone()), &[keys::job(job)]).await?.pop().flatten();
         let run = document.as_ref().map(|document| serde_json::from_slice(&document.body)).transpose();
         Ok((document, run.map_err(|error| Error::damaged("job", error))?))
+    }
+
+    /// Writes down who asks for a run now, and whether they may.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`]; [`Error::MissingScope`] without `tokens`; of the store.
+    pub async fn note_run(&self, request: &Request, job: &str) -> Result<(), Error> {
+        retrying!(self, {
+            let (context, _) = self.open_to_write(request, &[]).await?;
+            context.require(Scope::Tokens)?;
+            let mut batch = context.batch(entropy::commit_id(context.now));
+            let event = AuditEvent::new(context.now, context.actor.clone(), &format!("job.{job}_asked"));
+            batch.writes.push(event.write());
+            Ok(self.committed(&context.space, &batch).await?.then_some(()))
+        })
     }
 
     /// Claims the tick of `job` that is due in an account, if one is: `latest(now, since)` is the last tick after

@@ -14,22 +14,37 @@ use super::sign_in::CODE_LIFETIME;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, OutboxId, ResourceId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
+use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{State, User};
 use crate::store::{Batch, Check, Claim, Space, StoreError, Write};
 
-/// A letter that is to go out now, with what its text is made from.
+/// A letter with what its text is made from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DueLetter {
+pub struct Contents {
     pub letter: Letter,
     pub account: AccountId,
     pub account_name: String,
     pub record: UserRecord,
     /// The names of the people whom a bulletin is about.
     pub named: BTreeMap<ResourceId, String>,
+}
+
+/// A letter that is to go out now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DueLetter {
+    contents: Contents,
     pub claim: Claim,
     pub now: Timestamp,
     revision: u64,
+}
+
+impl std::ops::Deref for DueLetter {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
 }
 
 /// What became of a letter.
@@ -128,16 +143,9 @@ impl Directory {
         let record = record.as_ref().map(UserRecord::decode).transpose()?;
         match record.filter(|record| is_current(&letter, &record.user, context.now)) {
             Some(record) => Ok(DueWork::Letter(Box::new(DueLetter {
-                named: match &letter.bulletin {
-                    Some(bulletin) => self.named_in(&context, bulletin).await?,
-                    None => BTreeMap::new(),
-                },
-                letter,
-                account: account.clone(),
-                account_name: context.account.name,
-                record,
-                claim,
                 now: context.now,
+                contents: self.contents(context, letter, record).await?,
+                claim,
                 revision: document.revision,
             }))),
             None => {
@@ -145,6 +153,30 @@ impl Directory {
                 Ok(DueWork::Settled { event: Some("mail.dropped") })
             }
         }
+    }
+
+    async fn contents(&self, context: Context, letter: Letter, record: UserRecord) -> Result<Contents, Error> {
+        let named = match &letter.bulletin {
+            Some(bulletin) => self.named_in(&context, bulletin).await?,
+            None => BTreeMap::new(),
+        };
+        Ok(Contents { letter, account: context.account.id, account_name: context.account.name, record, named })
+    }
+
+    /// A letter of the outbox as it would be written now, for whoever wants to look at it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is gone, or the person is; [`Error::MissingScope`] without `invitations`.
+    pub async fn letter_contents(&self, request: &Request, id: OutboxId) -> Result<Contents, Error> {
+        let unknown = || Error::NotFound(format!("there is no letter {id} in the outbox; it may have gone out"));
+        let (context, documents) = self.open(request, &[keys::outbox(id)]).await?;
+        context.require(Scope::Invitations)?;
+        let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
+        let letter: Letter =
+            serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
+        let record = self.store.get(&context.space, &[keys::user(letter.user)]).await?.pop().flatten();
+        let record = record.as_ref().map(UserRecord::decode).transpose()?.filter(UserRecord::exists);
+        self.contents(context, letter, record.ok_or_else(unknown)?).await
     }
 
     /// Records what became of a letter, together with what that means for its user. Refused when the claim was lost:

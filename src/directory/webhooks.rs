@@ -15,12 +15,12 @@ use super::accounts::{by_operator, put_account};
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::request::Context;
-use super::{Directory, entropy, keys};
+use super::{Directory, entropy};
 use crate::domain::ids::{AccountId, EndpointId};
 use crate::domain::time::Timestamp;
 use crate::domain::token::keyring::{KeyId, Label};
 use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
-use crate::store::{Batch, Check};
+use crate::store::Batch;
 
 /// So many endpoints an account has at the most: each costs a write with every event.
 pub const MAX_ENDPOINTS: usize = 10;
@@ -60,11 +60,7 @@ impl Context {
     /// Plans the settings of the account as they become, with an audit event. The guards of `batch` check that they
     /// are still what was read.
     pub(super) fn plan_account(&self, after: &Account, event: &AuditEvent, batch: &mut Batch) {
-        let revision = batch.checks.iter().find_map(|check| match check {
-            Check::Revision { key, revision } if *key == keys::settings() => Some(*revision),
-            _ => None, // only one of many checks says so
-        });
-        let revision = revision.expect("every batch of a request checks the account it was read with") + 1;
+        let revision = self.account_revision() + 1;
         batch.writes.push(put_account(after, revision, self.account.created));
         event.add_to(batch);
     }

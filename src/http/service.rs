@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, header};
 use super::client_address::ClientAddress;
 use super::hooks::HookSecret;
 use super::limits::{Limits, Throttled};
+use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
 use crate::directory::{Access, Directory, Door, Error, Request};
@@ -22,6 +23,7 @@ pub struct Service {
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
     pub story: Teller,
+    pub office: Arc<dyn Office>,
     pub settings: Arc<ServiceSettings>,
 }
 
@@ -36,8 +38,19 @@ pub struct ServiceSettings {
     pub secure_cookies: bool,
     /// From which hosts the console shows pictures, besides data URLs.
     pub photo_hosts: Vec<String>,
+    pub installation: Installation,
     /// What reports of the mail service are signed with; `None`: there are none.
     pub hook_secret: Option<HookSecret>,
+}
+
+/// What admins may know of the installation: no address of a store, no credential.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub version: &'static str,
+    /// The kind of store.
+    pub store: &'static str,
+    /// Where mails go.
+    pub mail: String,
 }
 
 /// Why a request gets no further than the door.

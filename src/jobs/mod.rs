@@ -2,7 +2,7 @@
 
 mod hands;
 pub mod mail;
-mod post;
+pub mod post;
 pub mod schedule;
 pub mod scribe;
 pub mod ticker;

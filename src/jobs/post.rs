@@ -5,11 +5,13 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::mail::{Addressee, Alert, AlertLine, Context, Invitation, Mail, Mailer, SendFailure};
+use super::mail::{
+    Addressee, Alert, AlertLine, Context, Invitation, Mail, Mailer, Rendered, SendFailure, TemplateError,
+};
 use crate::directory::bulletins::Bulletin;
 use crate::directory::outbox::LetterKind;
 use crate::directory::sign_in::CODE_LIFETIME;
-use crate::directory::timers::DueLetter;
+use crate::directory::timers::Contents;
 use crate::directory::{Directory, Error};
 use crate::domain::message_id::MailIdentity;
 use crate::domain::token::Channel;
@@ -25,21 +27,12 @@ const CONFIRMATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub fn compose(
     directory: &Directory,
     mailer: &Mailer,
-    due: &DueLetter,
+    due: &Contents,
     zone: &TimeZone,
 ) -> Result<Result<lettre::Message, SendFailure>, Error> {
     let mail = mail_of(directory, due)?;
     let name = due.record.display_name();
-    let language = ["preferredLanguage", "locale"]
-        .into_iter()
-        .find_map(|attribute| due.record.profile.get(attribute).and_then(Value::as_str));
-    let context = Context {
-        account_name: &due.account_name,
-        recipient_name: Some(&name).filter(|name| !name.contains('@')).map(String::as_str),
-        preferred_language: language,
-        zone,
-        now: due.letter.created,
-    };
+    let context = context(due, &name, zone);
     let identity = MailIdentity { mail: due.letter.id, user: due.letter.user, account: due.account.clone() };
     let identity = identity.to_string();
     let addressee = Addressee {
@@ -51,7 +44,35 @@ pub fn compose(
     Ok(mailer.compose(&mail, &context, &addressee))
 }
 
-fn mail_of(directory: &Directory, due: &DueLetter) -> Result<Mail, Error> {
+/// What a letter says, for somebody whom it is not for: links and codes are masked before a word of it is written.
+///
+/// # Errors
+/// As [`compose`].
+pub fn preview(
+    directory: &Directory,
+    mailer: &Mailer,
+    letter: &Contents,
+    zone: &TimeZone,
+) -> Result<Result<Rendered, TemplateError>, Error> {
+    let mail = mail_of(directory, letter)?.masked();
+    let name = letter.record.display_name();
+    Ok(mailer.templates().render(&mail, &context(letter, &name, zone)))
+}
+
+fn context<'a>(due: &'a Contents, name: &'a str, zone: &'a TimeZone) -> Context<'a> {
+    let language = ["preferredLanguage", "locale"]
+        .into_iter()
+        .find_map(|attribute| due.record.profile.get(attribute).and_then(Value::as_str));
+    Context {
+        account_name: &due.account_name,
+        recipient_name: Some(name).filter(|name| !name.contains('@')),
+        preferred_language: language,
+        zone,
+        now: due.letter.created,
+    }
+}
+
+fn mail_of(directory: &Directory, due: &Contents) -> Result<Mail, Error> {
     let user = &due.record.user;
     Ok(match due.letter.kind {
         LetterKind::Invitation => Mail::Invitation(invitation(directory, due)?),
@@ -77,7 +98,7 @@ fn mail_of(directory: &Directory, due: &DueLetter) -> Result<Mail, Error> {
     })
 }
 
-fn invitation(directory: &Directory, due: &DueLetter) -> Result<Invitation, Error> {
+fn invitation(directory: &Directory, due: &Contents) -> Result<Invitation, Error> {
     let invitation = due.record.user.invitation();
     Ok(Invitation {
         link: directory.link(&due.account, &due.record.user, Channel::Mail)?,
@@ -88,7 +109,7 @@ fn invitation(directory: &Directory, due: &DueLetter) -> Result<Invitation, Erro
 }
 
 /// What the Account Admins are told, with the names that people have now.
-fn bulletin(directory: &Directory, due: &DueLetter, bulletin: Option<&Bulletin>) -> Mail {
+fn bulletin(directory: &Directory, due: &Contents, bulletin: Option<&Bulletin>) -> Mail {
     let empty = Bulletin::default();
     let bulletin = bulletin.unwrap_or(&empty);
     let (alert, page) = match bulletin.urgent.as_deref() {

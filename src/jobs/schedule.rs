@@ -157,6 +157,26 @@ impl JobName {
             JobName::Digest => "digest",
         }
     }
+
+    /// Whether it runs once per tick and account; the others are the ticks on which timers of people ring.
+    pub const fn is_by_the_clock(self) -> bool {
+        match self {
+            JobName::Reconcile | JobName::Retention | JobName::Digest => true,
+            JobName::Expire | JobName::Renew | JobName::Remind => false,
+        }
+    }
+
+    /// What it does, for people.
+    pub const fn about(self) -> &'static str {
+        match self {
+            JobName::Expire => "Ends invitations whose time is over.",
+            JobName::Renew => "Sends the next link of an invitation that has lapsed.",
+            JobName::Remind => "Repeats the link of an invitation that is still open.",
+            JobName::Reconcile => "Checks that everything stored fits together, and repairs what it may.",
+            JobName::Retention => "Forgets audit events and requests that were kept long enough.",
+            JobName::Digest => "Mails the Account Admins what happened since the last one.",
+        }
+    }
 }
 
 impl fmt::Display for JobName {

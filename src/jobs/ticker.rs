@@ -66,8 +66,25 @@ impl Ticker {
         Ok(ran)
     }
 
+    /// Claims a run that a person asks for now. `false`: some replica is at it.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn claim_now(&self, account: &AccountId, job: JobName) -> Result<bool, Error> {
+        // The first look at a job that was never looked at only starts its clock.
+        let known = self.directory.last_run(account, job.as_str()).await?.is_some();
+        let mut claimed = self.directory.claim_tick(account, job.as_str(), |now, _| Some(now)).await?;
+        if !known && claimed.is_none() {
+            claimed = self.directory.claim_tick(account, job.as_str(), |now, _| Some(now)).await?;
+        }
+        Ok(claimed.is_some())
+    }
+
     /// Runs a claimed tick to its end, and says meanwhile that it is alive.
-    async fn run(&self, account: &AccountId, job: JobName) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Of the store, when the end could not be written down.
+    pub async fn run(&self, account: &AccountId, job: JobName) -> Result<(), Error> {
         let work = async {
             match job {
                 JobName::Reconcile => self.reconcile(account).await.map(|report| report.summary()),

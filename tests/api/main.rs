@@ -23,6 +23,7 @@ mod invitee;
 mod lifecycle;
 mod lists;
 mod openapi;
+mod rooms;
 mod secrets;
 mod story;
 mod transfer;

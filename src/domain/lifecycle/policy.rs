@@ -20,6 +20,18 @@ pub enum Admit {
     Silent,
 }
 
+impl Admit {
+    pub const ALL: [Admit; 3] = [Admit::Invite, Admit::Notify, Admit::Silent];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Admit::Invite => "invite",
+            Admit::Notify => "notify",
+            Admit::Silent => "silent",
+        }
+    }
+}
+
 /// Why an invitation must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {

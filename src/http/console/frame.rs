@@ -30,13 +30,16 @@ impl Frame {
 }
 
 /// The entries below *Org*: section, path below the account's console, words.
-pub const SECTIONS: [(&str, &str, &str); 8] = [
+pub const SECTIONS: [(&str, &str, &str); 11] = [
     ("organization", "", "Organization"),
     ("users", "/users", "User Management"),
     ("organizations", "/organizations", "Organizations"),
     ("projects", "/projects", "Projects"),
     ("licenses", "/licenses", "Licenses"),
+    ("groups", "/groups", "Groups"),
     ("provisioning", "/provisioning", "Provisioning"),
     ("outbox", "/outbox", "Outbox"),
+    ("jobs", "/jobs", "Jobs"),
     ("audit", "/audit", "Audit"),
+    ("settings", "/settings", "Settings"),
 ];

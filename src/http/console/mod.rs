@@ -6,18 +6,23 @@
 //! of the refusal.
 
 mod accounts;
+mod attention;
 mod audit;
 mod choices;
+mod csv;
 mod dialog;
 mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod groups;
+mod jobs;
 mod newcomers;
 mod outbox;
 mod proof;
 mod provisioning;
 mod roster;
+mod settings;
 mod sign_in;
 mod things;
 mod user;
@@ -49,9 +54,15 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/users/{user}", get(user::show))
         .merge(dialogs::router())
         .merge(provisioning::router())
+        .merge(groups::router())
         .route("/admin/{account}/outbox", get(outbox::show))
+        .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
+        .route("/admin/{account}/audit/export", get(audit::export))
+        .route("/admin/{account}/jobs", get(jobs::show))
+        .route("/admin/{account}/jobs/{job}", post(jobs::run))
+        .route("/admin/{account}/settings", get(settings::show).post(settings::save))
         .route("/admin/{account}/{things}", get(things::list))
         .route("/admin/{account}/{things}/{thing}", get(things::ask_edit).post(things::edit))
         .route("/admin/{account}/{things}/{thing}/delete", get(things::ask_delete).post(things::delete))

@@ -11,9 +11,12 @@ use super::frame::Frame;
 use super::gate::{Away, Desk, answer, sentence};
 use crate::directory::Error;
 use crate::directory::history::Queued;
+use crate::directory::mail_queue::{MailQueue, PauseCause};
 use crate::directory::outbox::Letter;
+use crate::domain::lifecycle::Refusal;
 use crate::domain::text::safe_line;
 use crate::domain::time::Timestamp;
+use crate::http::office::Preview;
 use crate::http::pages::Page;
 use crate::http::service::Service;
 
@@ -36,6 +39,62 @@ struct Row {
     attempts: u32,
     reply: Option<String>,
     retry: String,
+    preview: String,
+}
+
+/// Why nothing, or little, goes out at the moment.
+pub(super) struct Halt {
+    title: &'static str,
+    /// What happened, what to do, and until when.
+    sentences: Vec<String>,
+    reply: Option<String>,
+}
+
+impl Halt {
+    /// `None` while the queue runs as it should.
+    pub fn of(queue: &MailQueue, now: Timestamp) -> Option<Self> {
+        let slower = match queue.slowness() {
+            1 => None,
+            by => Some(format!("Mails go out {by} times slower than usual; the rate comes back by itself.")),
+        };
+        let reply = |reply: &str| Some(safe_line(reply, REPLY));
+        match &queue.pause {
+            Some(pause) if pause.cause == PauseCause::Refused => Some(Halt {
+                title: "The mail server refuses this service",
+                sentences: vec![
+                    format!(
+                        "No mail has gone out since {}. The next one tries at {}; once it is taken, all others follow.",
+                        format::instant(pause.since),
+                        format::instant(pause.until)
+                    ),
+                    "The operator of this service has to act: its access to the mail server (mail.url) and its sender \
+                     (mail.from) can be tried with `usherd mail test`. No mail is lost meanwhile."
+                        .to_owned(),
+                ],
+                reply: reply(&pause.reply),
+            }),
+            Some(pause) if pause.until > now => Some(Halt {
+                title: "The mail server asked for less",
+                sentences: std::iter::once(format!(
+                    "Nothing goes out until {}. Nobody has to do anything.",
+                    format::instant(pause.until)
+                ))
+                .chain(slower)
+                .collect(),
+                reply: reply(&pause.reply),
+            }),
+            Some(_) | None => {
+                slower.map(|words| Halt { title: "Mails go out slower", sentences: vec![words], reply: None })
+            }
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "console/preview.html")]
+struct PreviewTemplate {
+    frame: Frame,
+    preview: Preview,
 }
 
 #[derive(Template)]
@@ -43,6 +102,7 @@ struct Row {
 struct OutboxTemplate {
     frame: Frame,
     problem: Option<String>,
+    halt: Option<Halt>,
     /// Waiting, and given up.
     lists: [(&'static str, Vec<Row>); 2],
     is_empty: bool,
@@ -69,11 +129,13 @@ async fn list(desk: &Desk, status: StatusCode, problem: Option<String>) -> Resul
     let directory = &desk.service.directory;
     let queue = directory.outbox(&desk.request, (page - 1) * SIZE, SIZE).await.map_err(failed)?;
     let dead = directory.dead_letters(&desk.request, DEAD).await.map_err(failed)?;
+    let state = directory.mail_queue().await.map_err(failed)?;
     let pages = usize::try_from(queue.total).unwrap_or(usize::MAX).div_ceil(SIZE).max(1);
     let turned = |page: usize| desk.path(&format!("/outbox?page={page}"));
     let template = OutboxTemplate {
         frame: desk.frame(SECTION),
         problem,
+        halt: Halt::of(&state, desk.context.now),
         lists: [
             ("Waiting", queue.letters.iter().map(|queued| waiting(desk, queued)).collect()),
             ("Given up", dead.iter().map(|letter| row(desk, letter, "given up", None)).collect()),
@@ -110,6 +172,31 @@ fn row(desk: &Desk, letter: &Letter, state: &'static str, next: Option<Timestamp
         attempts: letter.attempts,
         reply: letter.last_reply.as_deref().map(|reply| safe_line(reply, REPLY)),
         retry: desk.path(&format!("/outbox/{}/retry", letter.id)),
+        preview: desk.path(&format!("/outbox/{}", letter.id)),
+    }
+}
+
+/// `GET /admin/{account}/outbox/{letter}`: the mail as it would be written now, without what it is a secret for.
+pub(super) async fn preview(
+    State(service): State<Service>,
+    Path((account, letter)): Path<(String, String)>,
+    head: Parts,
+) -> Response {
+    answer(try_preview(&service, &account, &letter, &head).await)
+}
+
+async fn try_preview(service: &Service, account: &str, letter: &str, head: &Parts) -> Result<Response, Away> {
+    let desk = Desk::enter(service, account, head).await?;
+    let Ok(id) = letter.parse() else { return Err(desk.failed(&Refusal::NotFound.into())) };
+    match service.office.preview(&desk.request, id).await {
+        Ok(preview) => {
+            let template = PreviewTemplate { frame: desk.frame(SECTION), preview };
+            Ok(desk.page(Page::render(StatusCode::OK, &template)))
+        }
+        Err(error) => match sentence(&error) {
+            Some((status, words)) => list(&desk, status, Some(words)).await,
+            None => Err(desk.failed(&error)),
+        },
     }
 }
 
@@ -134,5 +221,35 @@ async fn try_retry(service: &Service, account: &str, letter: &str, request: Requ
             Some((status, words)) => list(&desk, status, Some(words)).await,
             None => Err(desk.failed(&error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(cause: &str) -> MailQueue {
+        serde_json::from_value(serde_json::json!({
+            "pause": {
+                "cause": cause, "reply": "554 5.7.1 denied", "since": 1_795_426_200_000_i64,
+                "until": 1_795_426_800_000_i64, "refusals": 1
+            }
+        }))
+        .expect("a stored queue")
+    }
+
+    #[test]
+    fn a_refused_queue_says_what_to_do_also_while_a_letter_tries_and_a_throttled_one_until_when() {
+        let (before, after) = ("2026-11-23T09:35:00Z", "2026-11-23T09:41:00Z");
+        let at = |text| Timestamp::parse(text).expect("an instant");
+        for now in [before, after] {
+            let halt = Halt::of(&queue("refused"), at(now)).expect("it is paused");
+            assert!(halt.sentences[1].contains("usherd mail test"));
+            assert_eq!(halt.reply.as_deref(), Some("554 5.7.1 denied"));
+        }
+        let halt = Halt::of(&queue("throttled"), at(before)).expect("it is paused");
+        assert_eq!(halt.sentences, ["Nothing goes out until 23 Nov 2026, 09:40 UTC. Nobody has to do anything."]);
+        assert!(Halt::of(&queue("throttled"), at(after)).is_none());
+        assert!(Halt::of(&MailQueue::default(), at(after)).is_none());
     }
 }

@@ -31,6 +31,8 @@ const MAX_WORDS: usize = 8;
 struct OrganizationTemplate {
     frame: Frame,
     counts: Counts,
+    /// What waits for an admin.
+    waits: Vec<super::attention::Item>,
 }
 
 /// `GET /admin/{account}`: Admin Settings > Organization.
@@ -49,7 +51,8 @@ async fn try_organization(service: &Service, account: &str, head: &Parts) -> Res
         limit: 1,
     };
     let listed = service.directory.list_users(&desk.context, &nobody).await.map_err(|error| desk.failed(&error))?;
-    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts };
+    let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?;
+    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts, waits };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
 

@@ -101,6 +101,15 @@ pub enum Alert {
     Digest,
 }
 
+/// What stands in place of a secret.
+const MASK: &str = "********";
+
+/// The server alone: a token may stand anywhere behind it.
+fn masked_link(link: &str) -> String {
+    let origin = url::Url::parse(link).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    format!("{origin}/{MASK}")
+}
+
 impl Alert {
     pub const ALL: [Alert; 9] = [
         Alert::LastAdminLost,
@@ -158,6 +167,30 @@ impl Mail {
             Mail::AdminLinkAccepted { .. } => "admin_link_accepted",
             Mail::AdminAlert { .. } => "alert",
             Mail::Test => "test",
+        }
+    }
+
+    /// The same mail for somebody whom it is not for: every link leads nowhere, and a code is none.
+    #[must_use]
+    pub fn masked(self) -> Mail {
+        let invitation = |invitation: Invitation| Invitation { link: masked_link(&invitation.link), ..invitation };
+        match self {
+            Mail::Invitation(it) => Mail::Invitation(invitation(it)),
+            Mail::Reminder { invitation: it, unsubscribe } => {
+                Mail::Reminder { invitation: invitation(it), unsubscribe: masked_link(&unsubscribe) }
+            }
+            Mail::Welcome { link } => Mail::Welcome { link: link.as_deref().map(masked_link) },
+            Mail::AddressConfirmation { link, expires_at } => {
+                Mail::AddressConfirmation { link: masked_link(&link), expires_at }
+            }
+            Mail::SignInCode { code: _, expires_at } => Mail::SignInCode { code: MASK.to_owned(), expires_at },
+            Mail::AdminAlert { alert, lines, link } => {
+                Mail::AdminAlert { alert, lines, link: link.as_deref().map(masked_link) }
+            }
+            Mail::AddressNotice { .. }
+            | Mail::CopiedLinkNotice { .. }
+            | Mail::AdminLinkAccepted { .. }
+            | Mail::Test => self,
         }
     }
 
@@ -306,4 +339,29 @@ fn url(text: &str) -> Value {
 
 fn optional_url(text: Option<&str>) -> Value {
     text.map_or(Value::from(()), url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_mail_of_any_kind_holds_no_link_and_no_code() {
+        let secrets = |mail: &Mail| {
+            let told = format!("{mail:?}");
+            ["usi_", "/mute/", "/confirm", "/i/"].into_iter().find(|secret| told.contains(secret))
+        };
+        let samples = Mail::samples(Timestamp::from_millis(1_795_426_200_000));
+        assert!(samples.iter().any(|mail| secrets(mail).is_some()), "there is something to mask");
+        for mail in samples {
+            let code = match &mail {
+                Mail::SignInCode { code, .. } => Some(code.clone()),
+                _ => None,
+            };
+            let masked = mail.masked();
+            assert_eq!(secrets(&masked), None, "{masked:?}");
+            assert!(code.is_none_or(|code| !format!("{masked:?}").contains(&code)), "{masked:?}");
+        }
+        assert_eq!(masked_link("https://u.example:8443/base/i/usi_abc/mute?x=1"), "https://u.example:8443/********");
+    }
 }

@@ -77,3 +77,6 @@ function prepare(scope) {
 }
 
 prepare(document);
+
+// On a narrow screen the navigation is one line: the entry at hand is to be in sight.
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
