@@ -114,9 +114,7 @@ impl Directory {
 
     /// The error of a change that is refused, which goes into the audit.
     pub(super) fn refuse_change(&self, context: &Context, change: &Change, refusal: Refusal) -> Error {
-        // Whoever is not there yet has another id at each attempt.
-        let user = (change.before.revision > 0).then_some(change.before.user.id);
-        self.refuse(context, change.what, user, refusal)
+        self.refuse(context, change.what, change.before.known_id(), refusal)
     }
 
     /// Begins a change of `record`, with the facts that its transitions go by. `licenses` are those that the change

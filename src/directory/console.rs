@@ -361,7 +361,7 @@ impl Directory {
         if reaches(from) && reaches(to) {
             Ok(())
         } else {
-            Err(self.refuse(context, "user.assigned", Some(before.user.id), Refusal::AboveOwnRole))
+            Err(self.refuse(context, "user.assigned", before.known_id(), Refusal::AboveOwnRole))
         }
     }
 

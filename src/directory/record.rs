@@ -299,6 +299,11 @@ impl UserRecord {
         user.projects.iter().any(|assigned| assigned.project == id).then_some(Kind::Project)
     }
 
+    /// The id, of whoever has ever been stored: one who is not there yet has another at each attempt.
+    pub fn known_id(&self) -> Option<ResourceId> {
+        (self.revision > 0).then_some(self.user.id)
+    }
+
     pub fn exists(&self) -> bool {
         !matches!(self.user.standing, Standing::Unborn | Standing::Deleted { .. })
     }

@@ -84,7 +84,8 @@ fn the_audit_names_no_secret_and_no_value(#[values(Store::Embedded, Store::Redis
 #[rstest]
 fn a_mail_that_waits_is_listed_and_tried_at_once(#[values(Store::Embedded, Store::Redis)] store: Store) {
     // Nobody listens there.
-    let daemon = Daemon::start(store, &[("USHERD_MAIL__URL", "smtp://127.0.0.1:9")]);
+    let relay = [("USHERD_MAIL__URL", "smtp://127.0.0.1:9"), ("USHERD_MAIL__FROM", "usherd@example.com")];
+    let daemon = Daemon::start(store, &relay);
     let token = token(&daemon);
     let id = daemon.create_user("ada@example.com");
     let hers = || {
