@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 
 use super::assignments::{Wishes, give};
 use super::audit::{Actor, Door};
+use super::change::Change;
 use super::error::Error;
 use super::record::UserRecord;
 use super::request::{Context, Request};
@@ -72,6 +73,8 @@ impl Action {
 pub struct Invitee {
     pub address: EmailAddress,
     pub display_name: Option<String>,
+    /// SCIM's `preferredLanguage`, in which they are written to; of somebody new.
+    pub language: Option<String>,
     pub wishes: Wishes,
     /// The explicit flag that an Inactive person needs.
     pub reactivate: bool,
@@ -121,25 +124,45 @@ impl Directory {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
             let (context, _) = self.open_to_write(request, &[]).await?;
-            context.require(Scope::Invitations)?;
-            if !invitee.wishes.is_empty() {
-                // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
-                context.require(Scope::RolesWrite)?;
-            }
-            let before = match self.find_by_address(&context, &invitee.address, &user_name).await? {
-                Some(existing) => existing,
-                None => {
-                    let id = entropy::resource_id(context.now);
-                    let role = &self.settings.provisioning.account_role;
-                    UserRecord::unborn(User::unborn(id, user_name.clone(), role), context.now)
-                }
-            };
-            let after = self.invited(&context, &before, invitee).await?;
-            let mut change = self.change(&context, "user.invited", before, after).await?;
-            self.count_invitation(&context, &mut change).await?;
-            change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+            let change = self.decide_invitation(&context, invitee, &user_name).await?;
             self.commit_change(&context, change).await
         })
+    }
+
+    /// What [`Directory::invite`] would do now. Nothing is written; revision 0 is somebody new.
+    ///
+    /// # Errors
+    /// As [`Directory::invite`].
+    pub async fn preview_invitation(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
+        let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
+        let (context, _) = self.open(request, &[]).await?;
+        Ok(self.decide_invitation(&context, invitee, &user_name).await?.after)
+    }
+
+    async fn decide_invitation(
+        &self,
+        context: &Context,
+        invitee: &Invitee,
+        user_name: &UserName,
+    ) -> Result<Change, Error> {
+        context.require(Scope::Invitations)?;
+        if !invitee.wishes.is_empty() {
+            // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
+            context.require(Scope::RolesWrite)?;
+        }
+        let before = match self.find_by_address(context, &invitee.address, user_name).await? {
+            Some(existing) => existing,
+            None => {
+                let id = entropy::resource_id(context.now);
+                let role = &self.settings.provisioning.account_role;
+                UserRecord::unborn(User::unborn(id, user_name.clone(), role), context.now)
+            }
+        };
+        let after = self.invited(context, &before, invitee).await?;
+        let mut change = self.change(context, "user.invited", before, after).await?;
+        self.count_invitation(context, &mut change).await?;
+        change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+        Ok(change)
     }
 
     /// The user as the invitation wants them; one who exists keeps profile and assignments.
@@ -160,6 +183,9 @@ impl Directory {
         let mut profile = Map::new();
         if let Some(name) = &invitee.display_name {
             profile.insert("displayName".to_owned(), name.as_str().into());
+        }
+        if let Some(language) = &invitee.language {
+            profile.insert("preferredLanguage".to_owned(), language.as_str().into());
         }
         profile.insert("emails".to_owned(), json!([{ "value": invitee.address.as_str(), "primary": true }]));
         after.profile = profile;

@@ -30,7 +30,7 @@ use crate::domain::ids::{OutboxId, ResourceId, TokenId};
 use crate::store::{DocumentKey, Entry, Index, Item, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
-pub const INDEX_VERSION: u32 = 2;
+pub const INDEX_VERSION: u32 = 3;
 
 pub const SETTINGS: &str = "settings";
 pub const USER: &str = "user";
@@ -106,6 +106,11 @@ pub fn users_by_status(status: crate::domain::user::Status) -> String {
 /// The users of one status by the folded name that people see.
 pub fn users_by_status_and_shown_name(status: crate::domain::user::Status) -> String {
     format!("{USERS_BY_SHOWN_NAME}.{}", status.as_str())
+}
+
+/// The users of one account role, in the order they were made.
+pub fn users_by_role(role: &str) -> String {
+    format!("user.role.{role}")
 }
 
 /// All resources of one kind, in the order they were made. Tombstones of users do not stand here.

@@ -13,12 +13,13 @@ use crate::daemon::{Daemon, PATCH_OP, Store};
 use crate::{query, targets};
 
 /// `USHERD_TEST_LONG=1` sends some thousands of requests where the normal run sends some hundreds.
-fn long() -> bool {
+#[expect(clippy::disallowed_methods, reason = "tests/run says so by the environment")]
+fn is_long() -> bool {
     std::env::var_os("USHERD_TEST_LONG").is_some()
 }
 
 fn cases(normal: u32, long_run: u32) -> u32 {
-    if long() { long_run } else { normal }
+    if is_long() { long_run } else { normal }
 }
 
 const WORDS: &[&str] = &[

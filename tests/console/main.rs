@@ -19,6 +19,11 @@ fn an_admin_sees_what_waits_in_the_outbox_and_what_happened_in_a_browser() {
     walk("outbox_and_audit.mjs", &["--mail-url", "smtp://127.0.0.1:1"]);
 }
 
+#[test]
+fn an_admin_adds_edits_filters_and_erases_people_in_a_browser() {
+    walk("people.mjs");
+}
+
 #[track_caller]
 fn walk(script: &str, options: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -47,6 +47,15 @@ pub fn name(record: &UserRecord) -> String {
     if name.is_empty() { record.user.user_name.as_str().to_owned() } else { name }
 }
 
+/// A text in pieces, each of which ends where a line of an address may: behind `@`, `.`, `-` and `_`. A text without `@`
+/// is one piece, since its spaces are enough.
+pub fn pieces(text: &str) -> Vec<&str> {
+    match text.contains('@') {
+        true => text.split_inclusive(['@', '.', '-', '_']).collect(),
+        false => vec![text],
+    }
+}
+
 /// Up to two letters for who has no picture.
 pub fn initials(name: &str) -> String {
     let base = name.split('@').next().unwrap_or(name);
@@ -158,6 +167,12 @@ mod tests {
         assert_eq!(initials("ada.lovelace@example.com"), "AL");
         assert_eq!(initials("plato"), "P");
         assert_eq!(initials("…"), "");
+    }
+
+    #[test]
+    fn an_address_breaks_behind_its_parts_and_a_name_nowhere_but_at_spaces() {
+        assert_eq!(pieces("ada.k@mail.example"), ["ada.", "k@", "mail.", "example"]);
+        assert_eq!(pieces("J. Berners-Lee"), ["J. Berners-Lee"]);
     }
 
     #[test]
