@@ -8,9 +8,12 @@ mod daemon;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
 
 mod bounds;
 mod characteristics;
+mod garbage;
 mod page;
 mod tester;
 mod versions;

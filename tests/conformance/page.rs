@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
+
+use crate::daemon::{Daemon, Store};
+use crate::scim_error;
+
 const CLAUSES: &str = include_str!("clauses.txt");
 
 /// The cells of the rows that begin with a clause or with the id of a deviation.
@@ -59,4 +64,31 @@ fn every_clause_has_its_tests_and_every_deviation_its_reason() {
         ledger.iter().filter(|row| row.len() == 3 && !row[2].is_empty()).map(|row| row[0]).collect();
     wrong.extend(ids.symmetric_difference(&used).map(|id| format!("{id}: on one side only")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_advertised_is_what_the_page_says() {
+    let daemon = Daemon::start(Store::Embedded, &[]);
+    let config = daemon.get("/ServiceProviderConfig").json();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFORMANCE.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
+    let mut told = BTreeSet::new();
+    for (name, value) in rows {
+        let value: Value = serde_json::from_str(value).unwrap();
+        assert_eq!(config.pointer(&format!("/{}", name.replace('.', "/"))), Some(&value), "{name}");
+        told.insert(name.split('.').next().unwrap().to_owned());
+    }
+    let supports = config.as_object().unwrap().iter().filter(|(_, value)| value.is_object());
+    let advertised: BTreeSet<String> = supports.map(|(name, _)| name.clone()).filter(|name| name != "meta").collect();
+    assert_eq!(told, advertised);
+}
+
+#[test]
+fn what_is_no_version_two_is_not_served() {
+    let daemon = Daemon::start(Store::Embedded, &[]);
+    for path in ["/scim/v1/Users", "/scim/v3/Users", "/scim/Users"] {
+        let reply = daemon.request("GET", path).bearer(daemon.token()).send();
+        scim_error(&reply, 404, None);
+    }
+    assert_eq!(daemon.get("/Users").json()["totalResults"], 1);
 }
