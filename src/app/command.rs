@@ -83,7 +83,8 @@ pub async fn execute(
     let store = match Store::open(&settings.store_settings()).await {
         Ok(store) => store,
         Err(held @ OpenError::Held { .. }) => {
-            return match ask_daemon(&settings.store.path, command, &pieces).await {
+            let command = reconcile::with_whole_path(command);
+            return match ask_daemon(&settings.store.path, &command, &pieces).await {
                 Ok(Held::Done(output)) => Ok(output),
                 Ok(Held::Failed(reason)) => Err(CommandError::Failed(reason)),
                 Ok(Held::Silent) => Err(CommandError::Start(held.into())),
@@ -128,7 +129,10 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
         Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
-        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
+        Command::Reconcile { account, against: Some(file), apply, client, .. } => {
+            reconcile::against(tools, account, file, client.as_ref(), *apply).await
+        }
+        Command::Reconcile { account, dry_run, against: None, .. } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
         Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
         Command::Export { .. } => export_all(tools).await,

@@ -49,13 +49,25 @@ pub enum Command {
     ///
     /// Prints a line for each finding: the invariant, what became of it, whom it is about, and what is wrong. A repair
     /// takes access away or puts the bookkeeping right; it never gives access. It stops after 500 repairs.
+    ///
+    /// With --against it compares the account with an identity provider's export instead (CSV, JSON Lines or a SCIM
+    /// ListResponse): who would be created, changed and deactivated. Nothing is changed without --apply.
     #[command(after_help = "Example:\n  usherd reconcile --account acme --dry-run")]
     Reconcile {
         #[arg(long, value_name = "ID")]
         account: AccountId,
-        /// Only say what would be done
-        #[arg(long)]
+        /// Only say what would be repaired
+        #[arg(long, conflicts_with = "against")]
         dry_run: bool,
+        /// Compare with this export of an identity provider
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Make the account like the export, as if the provider had sent it
+        #[arg(long, requires = "against")]
+        apply: bool,
+        /// The client whose export it is; needed when several have tokens
+        #[arg(long, value_name = "NAME", requires = "against")]
+        client: Option<ClientName>,
     },
     /// Mark the store as this installation's
     ///

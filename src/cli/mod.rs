@@ -244,6 +244,18 @@ mod tests {
             Command::Mail(MailCommand::Test { to: ada(), locale: Some("de".into()) })
         );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
+        let reconcile = |dry_run, against: Option<&str>, apply, client: Option<&str>| Command::Reconcile {
+            account: account(),
+            dry_run,
+            against: against.map(PathBuf::from),
+            apply,
+            client: client.map(|client| ClientName::parse(client).unwrap()),
+        };
+        assert_eq!(command("usherd reconcile --account acme --dry-run"), reconcile(true, None, false, None));
+        assert_eq!(
+            command("usherd reconcile --account acme --against people.csv --client okta --apply"),
+            reconcile(false, Some("people.csv"), true, Some("okta"))
+        );
         assert_eq!(command("usherd init"), Command::Init);
         assert_eq!(command("usherd export"), Command::Export { account: None, name: None });
         assert_eq!(
@@ -302,6 +314,9 @@ mod tests {
     #[case("usherd token create --account acme --name okta --expires 90", 64)]
     #[case("usherd token create --account acme --name okta --scope everything", 64)]
     #[case("usherd jobs run nightly", 64)]
+    #[case("usherd reconcile", 64)]
+    #[case("usherd reconcile --account acme --apply", 64)]
+    #[case("usherd reconcile --account acme --against people.csv --dry-run", 64)]
     fn help_succeeds_and_wrong_usage_is_64(#[case] line: &str, #[case] code: u8) {
         assert_eq!(exit_code_of(&typed(line).unwrap_err()), code);
     }
@@ -341,6 +356,7 @@ mod tests {
             "usherd client held --account acme okta admit",
             "usherd brake resume --account acme --client okta",
             "usherd jobs run reconcile",
+            "usherd reconcile --account acme --against people.csv --apply",
             "usherd init",
         ] {
             let sent = command(line);

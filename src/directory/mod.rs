@@ -31,6 +31,7 @@ pub mod brake;
 pub mod bulletins;
 mod change;
 pub mod clients;
+pub mod comparison;
 pub mod console;
 mod departures;
 pub mod editing;

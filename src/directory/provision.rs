@@ -112,7 +112,8 @@ impl Directory {
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
-            let (attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
+            let (mut attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
+            resource::keep_immutable(&self.schemas, self.user_type(), &before.profile, &mut attributes)?;
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
             request.notes.tolerated(wanted.mapped.iter().copied().chain(stayed));
             let written = self.update(&context, "user.replaced", before, &wanted).await?;

@@ -14,7 +14,6 @@ mod bad_input;
 mod brake;
 mod cli;
 mod clients;
-mod conformance;
 mod console;
 mod discovery;
 mod first_start;
