@@ -67,6 +67,18 @@ pub enum MailOutcome {
     Dropped,
 }
 
+/// How one attempt to send a webhook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WebhookOutcome {
+    Taken,
+    /// Tried again later.
+    Deferred,
+    /// Given up after the last attempt.
+    Failed,
+    /// The endpoint answered 410 and is disabled.
+    Gone,
+}
+
 /// Which limit was hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {
@@ -106,6 +118,7 @@ label_values!(MailOutcome {
     Failed => "failed",
     Dropped => "dropped",
 });
+label_values!(WebhookOutcome { Taken => "taken", Deferred => "deferred", Failed => "failed", Gone => "gone" });
 label_values!(LimitKind { Token => "token", Address => "address", SignIn => "sign_in" });
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -128,6 +141,11 @@ struct StoreLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MailLabels {
     outcome: MailOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    outcome: WebhookOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -173,6 +191,7 @@ pub struct Metrics {
     store_unavailable: Counter,
     mails: Family<MailLabels, Counter>,
     mail_paused: Gauge,
+    webhooks: Family<WebhookLabels, Counter>,
     transitions: Family<EventLabels, Counter>,
     timers_claimed: Counter,
     jobs: Family<JobLabels, Counter>,
@@ -202,6 +221,7 @@ impl Metrics {
         let store_unavailable = Counter::default();
         let mails = Family::default();
         let mail_paused = Gauge::default();
+        let webhooks = Family::default();
         let transitions = Family::default();
         let timers_claimed = Counter::default();
         let jobs = Family::default();
@@ -235,6 +255,7 @@ impl Metrics {
             "1 while the mail queue waits because of what the relay said",
             mail_paused.clone(),
         );
+        registry.register("webhooks", "Attempts to send a webhook, by outcome", Family::clone(&webhooks));
         registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
@@ -276,6 +297,7 @@ impl Metrics {
             store_unavailable,
             mails,
             mail_paused,
+            webhooks,
             transitions,
             timers_claimed,
             jobs,
@@ -327,6 +349,10 @@ impl Metrics {
 
     pub fn mail_paused(&self, paused: bool) {
         self.mail_paused.set(i64::from(paused));
+    }
+
+    pub fn webhook(&self, outcome: WebhookOutcome) {
+        self.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
     }
 
     /// `event` is the name of the lifecycle event, such as `accepted`.

@@ -14,7 +14,7 @@ use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
 use super::reconcile;
 use super::socket::{Held, ask_daemon};
-use super::story;
+use super::{story, webhook};
 use crate::cli::{
     AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
     TokenCommand, UserCommand,
@@ -34,6 +34,7 @@ use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{self, Addressee, Mailer};
 use crate::jobs::schedule::JobName;
+use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::{OpenError, Store};
@@ -84,7 +85,8 @@ pub async fn execute(
     let store = match Store::open(&settings.store_settings()).await {
         Ok(store) => store,
         Err(held @ OpenError::Held { .. }) => {
-            return match ask_daemon(&settings.store.path, command, &pieces).await {
+            let command = reconcile::with_whole_path(command);
+            return match ask_daemon(&settings.store.path, &command, &pieces).await {
                 Ok(Held::Done(output)) => Ok(output),
                 Ok(Held::Failed(reason)) => Err(CommandError::Failed(reason)),
                 Ok(Held::Silent) => Err(CommandError::Start(held.into())),
@@ -128,8 +130,12 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
         Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
         Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
         Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
+        Command::Webhook(command) => webhook::run(tools, command).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
-        Command::Reconcile { account, dry_run } => reconcile::check(tools, account, *dry_run).await,
+        Command::Reconcile { account, against: Some(file), apply, client, .. } => {
+            reconcile::against(tools, account, file, client.as_ref(), *apply).await
+        }
+        Command::Reconcile { account, dry_run, against: None, .. } => reconcile::check(tools, account, *dry_run).await,
         Command::Init => init(tools.directory.store(), tools.settings.store.installation.as_deref()).await,
         Command::Export { account: Some(account), name: Some(name) } => export_person(tools, account, name).await,
         Command::Export { .. } => export_all(tools).await,
@@ -443,6 +449,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             let worker = Worker::new(
                 Arc::clone(tools.directory),
                 Arc::clone(tools.mailer),
+                Poster::new(tools.settings.webhooks.allow_private),
                 Arc::new(Metrics::new()),
                 tools.settings.mail.timeout,
                 tools.settings.jobs.time_zone.clone(),

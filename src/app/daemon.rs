@@ -29,6 +29,7 @@ use crate::http::service::{Installation, Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
 use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::uses;
+use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -243,6 +244,7 @@ impl Start<'_> {
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,
+            Poster::new(settings.webhooks.allow_private),
             Arc::clone(metrics),
             settings.mail.timeout,
             settings.jobs.time_zone.clone(),
@@ -280,6 +282,7 @@ impl Start<'_> {
                     store: if settings.store.url.is_some() { "Redis" } else { "embedded" },
                     mail: mails_go_to(settings),
                 },
+                photo_hosts: settings.console.photo_hosts.clone(),
                 hook_secret: settings.mail.hook_secret.clone(),
             }),
         };
@@ -352,7 +355,7 @@ fn edge_settings(
     Ok(EdgeSettings {
         hosts: Arc::new(hosts),
         trusted_proxies: settings.http.trusted_proxies.clone().into(),
-        security_headers: SecurityHeaders { https },
+        security_headers: SecurityHeaders::new(https, &settings.console.photo_hosts),
         bounds,
         render: router::refuse,
     })

@@ -15,6 +15,7 @@ mod router;
 mod schemas;
 mod socket;
 mod story;
+mod webhook;
 
 use std::sync::Arc;
 

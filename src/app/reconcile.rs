@@ -1,10 +1,19 @@
 //! `usherd reconcile` and `usherd jobs run reconcile`.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::command::{CommandError, Output, Tools};
+use crate::cli::Command;
+use crate::directory::Error;
+use crate::directory::comparison::{self, Compared};
 use crate::directory::reconcile::{Mode, Report};
 use crate::domain::ids::AccountId;
+use crate::domain::names::ClientName;
 use crate::jobs::schedule::JobName;
 use crate::metrics::Metrics;
 
@@ -47,4 +56,70 @@ fn told(lines: Vec<String>, words: String, stopped: bool) -> Result<Output, Comm
         true => Err(CommandError::Failed(format!("{result}\n{words}"))),
         false => Ok(Output { result, words }),
     }
+}
+
+/// Rows that were read and wait to be compared.
+const AHEAD: usize = 100;
+
+/// A daemon that carries out the command runs in another directory.
+pub(super) fn with_whole_path(command: &Command) -> Command {
+    let mut command = command.clone();
+    if let Command::Reconcile { against: Some(file), .. } = &mut command
+        && let Ok(whole) = std::path::absolute(&*file)
+    {
+        *file = whole;
+    }
+    command
+}
+
+/// Compares an account with an export, and makes it like that when told to.
+pub(super) async fn against(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    file: &Path,
+    client: Option<&ClientName>,
+    apply: bool,
+) -> Result<Output, CommandError> {
+    let directory = tools.directory;
+    let comparison = directory.comparison(account, client, apply).await?;
+    directory.check_export(&comparison, open(file)?).await?;
+    let (rows, coming) = mpsc::channel(AHEAD);
+    let reader = open(file)?;
+    let reading =
+        tokio::task::spawn_blocking(move || comparison::read(reader, &mut |row| rows.blocking_send(row).is_ok()));
+    let compared = directory.compare(&comparison, coming, &tools.pieces).await?;
+    match reading.await {
+        Ok(Ok(())) => {}
+        // It was right a moment ago.
+        Ok(Err(mistake)) => {
+            return Err(CommandError::Failed(format!("the export changed while it was read: {mistake}")));
+        }
+        Err(panicked) => return Err(CommandError::Failed(format!("the export could not be read: {panicked}"))),
+    }
+    let words = in_words(&compared, comparison.client.as_str(), apply);
+    match &compared.braked {
+        Some(brake) => Err(CommandError::Failed(format!("{words}\n{brake}\nStopped; run it again to go on."))),
+        None if apply && compared.refused > 0 => Err(CommandError::Failed(words)),
+        None => Ok(Output { result: String::new(), words }),
+    }
+}
+
+fn open(file: &Path) -> Result<BufReader<File>, CommandError> {
+    let named =
+        |error: std::io::Error| -> Error { Error::Invalid(format!("{} cannot be read: {error}", file.display())) };
+    Ok(BufReader::new(File::open(file).map_err(named)?))
+}
+
+fn in_words(compared: &Compared, client: &str, apply: bool) -> String {
+    let Compared { rows, created, changed, deactivated, unknown_here, unknown_there, refused, braked: _ } = compared;
+    let [create, change, deactivate] = match apply {
+        true => ["created", "changed", "deactivated"],
+        false => ["to create", "to change", "to deactivate"],
+    };
+    let hint = if apply { "" } else { " Nothing was changed; --apply does it." };
+    format!(
+        "{rows} people in the export of {client}: {created} {create}, {changed} {change}, {deactivated} {deactivate}, \
+         {unknown_here} unknown here, {refused} not for this client or refused; {unknown_there} users here are \
+         unknown there.{hint}"
+    )
 }

@@ -11,10 +11,11 @@ use crate::config::values::{mail_address, span, text};
 use crate::directory::account::Own;
 use crate::directory::account_settings::Setting;
 use crate::directory::hold::Decision;
-use crate::domain::ids::{AccountId, OutboxId};
+use crate::domain::ids::{AccountId, EndpointId, OutboxId};
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::Scope;
+use crate::domain::webhook::{HookUrl, UserEvent};
 use crate::jobs::schedule::JobName;
 use crate::scim::Profile;
 
@@ -43,6 +44,9 @@ pub enum Command {
     /// Mail
     #[command(subcommand, after_help = "Example:\n  usherd mail test --to ada@example.com")]
     Mail(MailCommand),
+    /// Webhooks: what applications are told of users as it happens
+    #[command(subcommand, after_help = "Example:\n  usherd webhook list --account acme")]
+    Webhook(WebhookCommand),
     /// Scheduled jobs
     #[command(subcommand, after_help = "Example:\n  usherd jobs run reconcile")]
     Jobs(JobsCommand),
@@ -50,13 +54,25 @@ pub enum Command {
     ///
     /// Prints a line for each finding: the invariant, what became of it, whom it is about, and what is wrong. A repair
     /// takes access away or puts the bookkeeping right; it never gives access. It stops after 500 repairs.
+    ///
+    /// With --against it compares the account with an identity provider's export instead (CSV, JSON Lines or a SCIM
+    /// ListResponse): who would be created, changed and deactivated. Nothing is changed without --apply.
     #[command(after_help = "Example:\n  usherd reconcile --account acme --dry-run")]
     Reconcile {
         #[arg(long, value_name = "ID")]
         account: AccountId,
-        /// Only say what would be done
-        #[arg(long)]
+        /// Only say what would be repaired
+        #[arg(long, conflicts_with = "against")]
         dry_run: bool,
+        /// Compare with this export of an identity provider
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Make the account like the export, as if the provider had sent it
+        #[arg(long, requires = "against")]
+        apply: bool,
+        /// The client whose export it is; needed when several have tokens
+        #[arg(long, value_name = "NAME", requires = "against")]
+        client: Option<ClientName>,
     },
     /// Mark the store as this installation's
     ///
@@ -347,6 +363,60 @@ pub enum MailCommand {
         /// Their ids, from `usherd mail dead`
         #[arg(value_name = "LETTER")]
         letters: Vec<OutboxId>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum WebhookCommand {
+    /// Make a webhook and print its secret, this once
+    #[command(
+        after_help = "Example:\n  usherd webhook add --account acme https://app.example.com/hooks --event user.deactivated,user.deleted"
+    )]
+    Add {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Where it goes: https://host/path
+        url: HookUrl,
+        /// What is told there; repeat it, or separate by commas [default: everything]
+        #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = words::event())]
+        events: Vec<UserEvent>,
+    },
+    /// List the webhooks of an account
+    #[command(after_help = "Example:\n  usherd webhook list --account acme")]
+    List {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Remove a webhook; what waits to go there is dropped
+    #[command(after_help = "Example:\n  usherd webhook remove --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
+    Remove {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Its id, from `usherd webhook list`
+        id: EndpointId,
+    },
+    /// Make a new secret for a webhook and print it; the old one signs as well for another day
+    #[command(after_help = "Example:\n  usherd webhook rotate --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
+    Rotate {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Its id, from `usherd webhook list`
+        id: EndpointId,
+    },
+    /// List what was given up after its last attempt, kept for 30 days
+    #[command(after_help = "Example:\n  usherd webhook dead --account acme")]
+    Dead {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+    },
+    /// Send again what was given up, and enable a webhook that was disabled because it answered 410
+    #[command(after_help = "Example:\n  usherd webhook redrive --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
+    Redrive {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Its id, from `usherd webhook list`
+        id: EndpointId,
     },
 }
 

@@ -16,7 +16,7 @@ pub use clap_complete::Shell;
 
 pub use commands::{
     AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
-    TokenCommand, UserCommand,
+    TokenCommand, UserCommand, WebhookCommand,
 };
 
 /// The command did what it was asked.
@@ -111,6 +111,7 @@ mod tests {
     use crate::domain::lifecycle::{Admit, BrakeLimit};
     use crate::domain::names::{ClientName, EmailAddress};
     use crate::domain::secrets::{Scope, Scopes};
+    use crate::domain::webhook::UserEvent;
     use crate::jobs::schedule::JobName;
 
     fn typed(line: &str) -> Result<Cli, clap::Error> {
@@ -243,7 +244,32 @@ mod tests {
             command("usherd mail test --to ada@example.com --locale de"),
             Command::Mail(MailCommand::Test { to: ada(), locale: Some("de".into()) })
         );
+        let endpoint = || "01a20a98-17a3-71e1-850f-520f67b51d83".parse().unwrap();
+        assert_eq!(
+            command("usherd webhook add --account acme https://a.example/h --event user.deleted,user.erased"),
+            Command::Webhook(WebhookCommand::Add {
+                account: account(),
+                url: "https://a.example/h".parse().unwrap(),
+                events: vec![UserEvent::Deleted, UserEvent::Erased],
+            })
+        );
+        assert_eq!(
+            command("usherd webhook redrive --account acme 01a20a98-17a3-71e1-850f-520f67b51d83"),
+            Command::Webhook(WebhookCommand::Redrive { account: account(), id: endpoint() })
+        );
         assert_eq!(command("usherd jobs run expire"), Command::Jobs(JobsCommand::Run { job: JobName::Expire }));
+        let reconcile = |dry_run, against: Option<&str>, apply, client: Option<&str>| Command::Reconcile {
+            account: account(),
+            dry_run,
+            against: against.map(PathBuf::from),
+            apply,
+            client: client.map(|client| ClientName::parse(client).unwrap()),
+        };
+        assert_eq!(command("usherd reconcile --account acme --dry-run"), reconcile(true, None, false, None));
+        assert_eq!(
+            command("usherd reconcile --account acme --against people.csv --client okta --apply"),
+            reconcile(false, Some("people.csv"), true, Some("okta"))
+        );
         assert_eq!(command("usherd init"), Command::Init);
         assert_eq!(command("usherd export"), Command::Export { account: None, name: None });
         assert_eq!(
@@ -301,7 +327,12 @@ mod tests {
     #[case("usherd brake reject --account acme", 64)]
     #[case("usherd token create --account acme --name okta --expires 90", 64)]
     #[case("usherd token create --account acme --name okta --scope everything", 64)]
+    #[case("usherd webhook add --account acme ftp://a.example/h", 64)]
+    #[case("usherd webhook add --account acme https://a.example/h --event user.sneezed", 64)]
     #[case("usherd jobs run nightly", 64)]
+    #[case("usherd reconcile", 64)]
+    #[case("usherd reconcile --account acme --apply", 64)]
+    #[case("usherd reconcile --account acme --against people.csv --dry-run", 64)]
     fn help_succeeds_and_wrong_usage_is_64(#[case] line: &str, #[case] code: u8) {
         assert_eq!(exit_code_of(&typed(line).unwrap_err()), code);
     }
@@ -340,7 +371,9 @@ mod tests {
             "usherd account set acme --brake 20,25 --hold-above default",
             "usherd client held --account acme okta admit",
             "usherd brake resume --account acme --client okta",
+            "usherd webhook add --account acme https://a.example/h --event user.deleted",
             "usherd jobs run reconcile",
+            "usherd reconcile --account acme --against people.csv --apply",
             "usherd init",
         ] {
             let sent = command(line);

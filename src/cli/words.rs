@@ -8,6 +8,7 @@ use crate::directory::account_settings::Setting;
 use crate::directory::hold::Decision;
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::secrets::{Scope, UnknownScope};
+use crate::domain::webhook::UserEvent;
 use crate::scim::Profile;
 
 pub fn admit() -> impl TypedValueParser<Value = Admit> {
@@ -24,6 +25,12 @@ const fn meaning_of_admit(admit: Admit) -> &'static str {
         Admit::Notify => "Active at once, with a welcome mail",
         Admit::Silent => "Active without mail",
     }
+}
+
+/// What a webhook tells.
+pub fn event() -> impl TypedValueParser<Value = UserEvent> {
+    let known = UserEvent::ALL.map(|event| PossibleValue::new(event.as_str()).help(event.meaning()));
+    PossibleValuesParser::new(known).try_map(|word| word.parse::<UserEvent>())
 }
 
 /// What is to become of held invitations.

@@ -7,7 +7,7 @@ use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
 use super::settings::{
     Audit, Bootstrap, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets, Settings,
-    Store, TlsFiles, UnknownMembers,
+    Store, TlsFiles, UnknownMembers, Webhooks,
 };
 use super::values::{
     ADMIT, Expected, count, host, listen, mail_address, mail_domain, mailbox, network, parsed, path, rate, size_in,
@@ -41,6 +41,7 @@ pub fn settings(r: &mut Reader) -> Settings {
         ops: Ops { listen: r.value("ops.listen", listen) },
         store: store(r),
         mail: mail(r),
+        webhooks: Webhooks { allow_private: r.value("webhooks.allow_private", switch) },
         invitations: invitations(r),
         provisioning: provisioning(r),
         roles: roles(r),

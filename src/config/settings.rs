@@ -30,6 +30,7 @@ pub struct Settings {
     pub ops: Ops,
     pub store: Store,
     pub mail: Mail,
+    pub webhooks: Webhooks,
     pub invitations: Invitations,
     pub provisioning: Provisioning,
     pub roles: Roles,
@@ -112,6 +113,12 @@ pub struct Mail {
     pub hook_secret: Option<HookSecret>,
     pub templates_dir: Option<PathBuf>,
     pub timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Whether they may go to addresses of an intranet and of this host, and over http.
+    pub allow_private: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clients::ClientState;
 use super::settings::Settings;
-use crate::domain::ids::{AccountId, ResourceId};
+use super::webhooks::Endpoint;
+use crate::domain::ids::{AccountId, EndpointId, ResourceId};
 use crate::domain::lifecycle::{Admit, BrakeLimit, Policy, PolicyHold};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::time::Timestamp;
@@ -37,6 +38,10 @@ pub struct Account {
     /// batch checks, this document: a pause holds for whatever commits after it, and costs no trip.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clients: BTreeMap<ClientName, ClientState>,
+    /// Where applications hear of users. It stands here so that a batch puts what they are to hear without a trip, and
+    /// an endpoint that is made or removed counts for whatever commits after it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks: BTreeMap<EndpointId, Endpoint>,
 }
 
 /// An account's own word on something that can be turned off.
@@ -78,6 +83,7 @@ impl Account {
             hold_above: None,
             brake: None,
             clients: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
         }
     }
 

@@ -340,6 +340,7 @@ fn admin_invitee(address: &EmailAddress) -> Invitee {
     Invitee {
         address: address.clone(),
         display_name: None,
+        language: None,
         wishes: Wishes { account_role: Some(ACCOUNT_ADMIN.to_owned()), ..Wishes::default() },
         reactivate: true,
     }

@@ -46,6 +46,7 @@ impl AuditEvent {
             alerts: Vec::new(),
             notes: Vec::new(),
             refused: None,
+            times: 1,
         }
     }
 
@@ -108,4 +109,16 @@ pub struct AuditEvent {
     /// The code of the refusal, when the attempt was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// How often that was attempted, when it was refused and repeated.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u64,
+}
+
+const fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_once(times: &u64) -> bool {
+    *times == 1
 }

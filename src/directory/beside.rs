@@ -17,11 +17,10 @@ use crate::store::{Bounds, Document, DocumentKey, Entry, Page, Space};
 
 /// The members of one reply, over all of its groups: some 30 MB.
 const MAX_MEMBERS: usize = 250_000;
-/// So many members of a group are read at once. A reply that shows more than this leaves out their names, which cost a
-/// document each.
+/// So many members of a group are read at once.
 const FIRST_MEMBERS: usize = 1_000;
 
-/// Members by id, for display.
+/// `members.display`: read only for those who ask for it, since each name costs a document.
 pub type Names = BTreeMap<ResourceId, String>;
 
 /// Some members of a group, in the order of their ids.
@@ -45,7 +44,8 @@ impl Kind {
 }
 
 impl Directory {
-    /// The value of [`Kind::beside`] for each of these documents, as JSON text; `None` where there is none.
+    /// The value of [`Kind::beside`] for each of these documents, as JSON text; `None` where there is none. Members come
+    /// without their names unless `with_names`.
     ///
     /// # Errors
     /// `tooMany` when one reply would carry too many members.
@@ -54,10 +54,11 @@ impl Directory {
         space: &Space,
         kind: Kind,
         documents: &[(ResourceId, Document)],
+        with_names: bool,
     ) -> Result<Vec<Option<String>>, Error> {
         match kind {
             Kind::User => self.groups_beside(space, documents).await,
-            Kind::Group => self.members_beside(space, documents).await,
+            Kind::Group => self.members_beside(space, documents, with_names).await,
             Kind::License => self.seats_beside(space, documents).await,
             Kind::Organization | Kind::Project => Ok(vec![None; documents.len()]),
         }
@@ -86,6 +87,7 @@ impl Directory {
         &self,
         space: &Space,
         documents: &[(ResourceId, Document)],
+        with_names: bool,
     ) -> Result<Vec<Option<String>>, Error> {
         let first =
             documents.iter().map(|(id, _)| (keys::members(*id), Bounds::All, FIRST_MEMBERS)).collect::<Vec<_>>();
@@ -106,8 +108,7 @@ impl Directory {
             }
             found.push(members);
         }
-        let all: Members =
-            if total <= FIRST_MEMBERS { found.iter().flatten().map(owned).collect() } else { Members::new() };
+        let all: Members = found.iter().filter(|_| with_names).flatten().map(owned).collect();
         let names = self.names_of(space, &all).await?;
         let value = |members: Members| (!members.is_empty()).then(|| self.members_value(&members, &names));
         Ok(found.into_iter().map(value).collect())

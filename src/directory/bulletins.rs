@@ -79,7 +79,7 @@ struct Told {
 
 impl Line {
     fn add(&mut self, event: &AuditEvent) {
-        self.count = self.count.saturating_add(1);
+        self.count = self.count.saturating_add(u32::try_from(event.times).unwrap_or(u32::MAX));
         if let Some(user) = event.user
             && self.users.len() < MAX_NAMED
             && !self.users.contains(&user)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::audit::{AuditEvent, Door};
+use super::deliveries::plan_deliveries;
 use super::error::Error;
 use super::kind::Kind;
 use super::outbox::{Letter, LetterKind};
@@ -96,16 +97,6 @@ impl Change {
         }
     }
 
-    /// The event of an attempt that was refused.
-    pub fn refused(&self, context: &Context, refusal: &Refusal, alert: Alert) -> AuditEvent {
-        AuditEvent {
-            user: Some(self.before.user.id),
-            alerts: vec![format!("{alert:?}")],
-            refused: Some(refusal.code().to_owned()),
-            ..AuditEvent::new(context.now, context.actor.clone(), self.what)
-        }
-    }
-
     /// Nothing to write: no commit, and version and lastModified stay (RFC 7644 §3.5.2.1).
     pub fn is_empty(&self) -> bool {
         self.before.user == self.after.user
@@ -116,6 +107,18 @@ impl Change {
 }
 
 impl Directory {
+    /// Lets what a caller wants act on the user; a refusal goes into the audit.
+    pub(super) fn decide(&self, context: &Context, change: &mut Change, event: &Event) -> Result<(), Error> {
+        change.apply(event, context.now).map_err(|refusal| self.refuse_change(context, change, refusal))
+    }
+
+    /// The error of a change that is refused, which goes into the audit.
+    pub(super) fn refuse_change(&self, context: &Context, change: &Change, refusal: Refusal) -> Error {
+        // Whoever is not there yet has another id at each attempt.
+        let user = (change.before.revision > 0).then_some(change.before.user.id);
+        self.refuse(context, change.what, user, refusal)
+    }
+
     /// Begins a change of `record`, with the facts that its transitions go by. `licenses` are those that the change
     /// may assign.
     pub(super) async fn change(
@@ -199,6 +202,7 @@ impl Directory {
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
         }
+        plan_deliveries(context, &mut batch, change);
         audit_of(context, change).add_to(&mut batch);
         batch
     }

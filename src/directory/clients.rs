@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::accounts::put_account;
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::record::UserRecord;
@@ -219,15 +218,13 @@ impl Directory {
         if after == context.account {
             return false;
         }
-        let revision = context.account_revision() + 1;
-        batch.writes.push(put_account(&after, revision, context.account.created));
         let alerts = alerts.iter().map(|alert| format!("{alert:?}")).collect();
         let event = AuditEvent {
             client: Some(client.clone()),
             alerts,
             ..AuditEvent::new(context.now, context.actor.clone(), what)
         };
-        event.add_to(batch);
+        context.plan_account(&after, &event, batch);
         true
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::{Event, Refusal};
 use crate::domain::names::fold;
 use crate::domain::secrets::Scope;
-use crate::domain::user::{Side, Status};
+use crate::domain::user::{Side, Status, User};
 use crate::store::{Bounds, DocumentKey, Index, Page};
 
 /// How the directory is sorted.
@@ -38,9 +38,37 @@ pub struct Listing {
     pub status: Option<Status>,
     /// Words of which each must begin a word of the name, the mail or the id.
     pub words: Vec<String>,
+    pub filters: Filters,
     pub order: Order,
     pub offset: usize,
     pub limit: usize,
+}
+
+/// What else somebody must have to be listed; `None`: anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filters {
+    pub account_role: Option<String>,
+    pub organization: Option<ResourceId>,
+    pub project: Option<ResourceId>,
+    pub license: Option<ResourceId>,
+}
+
+impl Filters {
+    /// The indexes of which each holds everybody whom these filters let through.
+    fn indexes(&self) -> Vec<Index> {
+        let assigned = [self.organization, self.project, self.license].into_iter().flatten().map(keys::assigned);
+        self.account_role.iter().map(|role| keys::users_by_role(role)).chain(assigned).map(Index::new).collect()
+    }
+
+    fn lets_through(&self, user: &User) -> bool {
+        let is_in = |organization| user.organization == Some(organization);
+        let has_joined = |project| user.projects.iter().any(|assigned| assigned.project == project);
+        let has_license = |license| user.licenses.iter().any(|assigned| assigned.license == license);
+        self.account_role.as_ref().is_none_or(|role| user.account_role == *role)
+            && self.organization.is_none_or(is_in)
+            && self.project.is_none_or(has_joined)
+            && self.license.is_none_or(has_license)
+    }
 }
 
 /// A page of the user directory, as found.
@@ -50,11 +78,11 @@ pub struct Listed {
     pub counts: Counts,
     /// Of those that this listing pages through.
     pub total: usize,
-    /// The words fit more users than one page request may look at; these are the first of them.
+    /// Words and filters leave more users than one request may look at; these are the first of them.
     pub cut_short: bool,
 }
 
-/// How many users of each status match the words.
+/// How many users of each status match words and filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub pending: usize,
@@ -143,13 +171,14 @@ impl Directory {
         Ok((context, admin))
     }
 
-    /// A page of the user directory. Without words its cost does not depend on how many users there are.
+    /// A page of the user directory. Its cost does not depend on how many users there are: without words and filters it
+    /// is read off an index, else at most so many candidates are looked at.
     ///
     /// # Errors
     /// [`Error::MissingScope`]; of the store.
     pub async fn list_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
         context.require(Scope::Users)?;
-        if !listing.words.is_empty() {
+        if !listing.words.is_empty() || listing.filters != Filters::default() {
             return self.search_users(context, listing).await;
         }
         let mut counts = Counts::default();
@@ -173,22 +202,39 @@ impl Directory {
         Ok(Listed { users, counts, total, cut_short: false })
     }
 
-    /// The longest word picks the candidates, the others and the status are looked for in them.
+    /// The smallest index of a filter picks the candidates, or the longest word where that is too large; whatever else
+    /// was asked for is looked for in them.
     async fn search_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
         let words: Vec<Word> = listing.words.iter().map(|word| Word::of(word)).collect();
-        let mut ids = BTreeSet::new();
-        let mut cut_short = false;
-        if let Some(longest) = words.iter().max_by_key(|word| word.whole.len()) {
-            for prefix in longest.prefixes() {
-                let index = Index::new(keys::USERS_BY_WORD);
-                let (bounds, page) = (Bounds::Prefix(prefix.to_owned()), Page::first(MAX_CANDIDATES + 1));
-                let entries = self.store.range(&context.space, &index, &bounds, &page).await?;
-                cut_short |= entries.len() > MAX_CANDIDATES;
-                ids.extend(entries.into_iter().take(MAX_CANDIDATES).map(|entry| entry.id));
+        let longest = words.iter().max_by_key(|word| word.whole.len());
+        let mut smallest = None;
+        for index in listing.filters.indexes() {
+            let count = self.store.count(&context.space, &index, &Bounds::All).await?;
+            if smallest.as_ref().is_none_or(|(least, _)| count < *least) {
+                smallest = Some((count, index));
             }
         }
+        let walks = match (smallest, longest) {
+            (Some((count, index)), longest) if count <= MAX_CANDIDATES as u64 || longest.is_none() => {
+                vec![(index, Bounds::All)]
+            }
+            (_, longest) => {
+                let prefixes = longest.into_iter().flat_map(Word::prefixes);
+                prefixes.map(|prefix| (Index::new(keys::USERS_BY_WORD), Bounds::Prefix(prefix.to_owned()))).collect()
+            }
+        };
+        let mut ids = BTreeSet::new();
+        let mut cut_short = false;
+        for (index, bounds) in walks {
+            let newest_first = listing.order == Order::Newest && bounds == Bounds::All;
+            let page = Page { reverse: newest_first, ..Page::first(MAX_CANDIDATES + 1) };
+            let entries = self.store.range(&context.space, &index, &bounds, &page).await?;
+            cut_short |= entries.len() > MAX_CANDIDATES;
+            ids.extend(entries.into_iter().take(MAX_CANDIDATES).map(|entry| entry.id));
+        }
         let mut found = self.records(context, ids).await?;
-        found.retain(|record| words.iter().all(|word| word.is_in(record)));
+        found
+            .retain(|record| listing.filters.lets_through(&record.user) && words.iter().all(|word| word.is_in(record)));
         let mut counts = Counts::default();
         for status in found.iter().filter_map(|record| record.user.status()) {
             *counts.at(status) += 1;
@@ -280,7 +326,7 @@ impl Directory {
             if_match.check(before.revision)?;
             let assigned = self.resolve_wishes(&context, wishes, &before).await?;
             if let Some(role) = &assigned.changes.account_role {
-                self.may_change_role(&context, &before.user.account_role, role)?;
+                self.may_change_role(&context, &before, role)?;
             }
             let mut after = before.clone();
             after.names.extend(assigned.names);
@@ -291,7 +337,7 @@ impl Directory {
             change.after = after;
             let changes = assigned.changes;
             change.attributes(named(&changes));
-            change.apply(&Event::Assigned { changes, side: Side::Admin }, context.now)?;
+            self.decide(&context, &mut change, &Event::Assigned { changes, side: Side::Admin })?;
             let assigned_ids = change.after.assigned_ids();
             change.after.names.retain(|id, _| assigned_ids.contains(id));
             self.commit_change(&context, change).await
@@ -299,7 +345,8 @@ impl Directory {
     }
 
     /// G6, for the role that somebody gets and the one they had: nobody reaches above their own.
-    pub(super) fn may_change_role(&self, context: &Context, from: &str, to: &str) -> Result<(), Error> {
+    pub(super) fn may_change_role(&self, context: &Context, before: &UserRecord, to: &str) -> Result<(), Error> {
+        let from = before.user.account_role.as_str();
         if from == to {
             return Ok(());
         }
@@ -311,7 +358,11 @@ impl Directory {
             (_, Err(_)) => true,
             (Err(_), Ok(_)) => false,
         };
-        if reaches(from) && reaches(to) { Ok(()) } else { Err(Refusal::AboveOwnRole.into()) }
+        if reaches(from) && reaches(to) {
+            Ok(())
+        } else {
+            Err(self.refuse(context, "user.assigned", Some(before.user.id), Refusal::AboveOwnRole))
+        }
     }
 
     /// All resources of a kind by name, at most a thousand.

@@ -102,6 +102,8 @@ impl Directory {
             {
                 attributes.insert("externalId".to_owned(), external_id.clone());
             }
+            let resource_type = self.resource_type(kind);
+            resource::keep_immutable(&self.schemas, resource_type, &before.attributes, &mut attributes)?;
             let edit = Edit {
                 what: "replaced",
                 after: with_attributes(&before, attributes),

@@ -4,7 +4,7 @@ use rand::RngExt;
 use uuid::Builder;
 use uuid::Uuid;
 
-use crate::domain::ids::{CommitId, OutboxId, ResourceId, TokenId};
+use crate::domain::ids::{CommitId, EndpointId, OutboxId, ResourceId, TokenId};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Generation;
 
@@ -36,6 +36,10 @@ pub fn commit_id(now: Timestamp) -> CommitId {
 
 pub fn outbox_id(now: Timestamp) -> OutboxId {
     OutboxId::from_uuid(uuid(now))
+}
+
+pub fn endpoint_id(now: Timestamp) -> EndpointId {
+    EndpointId::from_uuid(uuid(now))
 }
 
 /// Version 7, by the store's clock, so that ids of all replicas sort by the time they were made.

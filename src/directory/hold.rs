@@ -110,7 +110,8 @@ impl Directory {
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
             if before.user.status_reason() != Some("held") {
-                return Err(Refusal::NotHeld.into());
+                let user = Some(before.user.id);
+                return Err(self.refuse(&context, decision.audited_as(), user, Refusal::NotHeld));
             }
             self.decide_for(&context, before, decision).await
         })
@@ -123,7 +124,7 @@ impl Directory {
         decision: Decision,
     ) -> Result<Option<UserRecord>, Error> {
         let mut change = self.change(context, decision.audited_as(), before.clone(), before).await?;
-        change.apply(&decision.event(&context.actor), context.now)?;
+        self.decide(context, &mut change, &decision.event(&context.actor))?;
         self.commit_change(context, change).await
     }
 

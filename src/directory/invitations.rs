@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 
 use super::assignments::{Wishes, give};
 use super::audit::{Actor, Door};
+use super::change::Change;
 use super::error::Error;
 use super::record::UserRecord;
 use super::request::{Context, Request};
@@ -72,6 +73,8 @@ impl Action {
 pub struct Invitee {
     pub address: EmailAddress,
     pub display_name: Option<String>,
+    /// SCIM's `preferredLanguage`, in which they are written to; of somebody new.
+    pub language: Option<String>,
     pub wishes: Wishes,
     /// The explicit flag that an Inactive person needs.
     pub reactivate: bool,
@@ -93,8 +96,9 @@ impl Directory {
     /// # Errors
     /// The [`Refusal`] of the cell; [`Error::NotFound`]; [`Error::MissingScope`].
     pub async fn act(&self, request: &Request, id: &str, action: &Action) -> Result<UserRecord, Error> {
-        if action.is_against_oneself() && request.signed_in().is_some_and(|user| user.to_string() == id) {
-            return Err(Refusal::Yourself.into());
+        if let Some(user) = request.signed_in().filter(|user| action.is_against_oneself() && user.to_string() == id) {
+            let (context, _) = self.open(request, &[]).await?;
+            return Err(self.refuse(&context, action.audited_as(), Some(user), Refusal::Yourself));
         }
         let event = |context: &Context| action.event(&context.actor.name);
         let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
@@ -121,25 +125,48 @@ impl Directory {
         let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
         retrying!(self, {
             let (context, _) = self.open_to_write(request, &[]).await?;
-            context.require(Scope::Invitations)?;
-            if !invitee.wishes.is_empty() {
-                // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
-                context.require(Scope::RolesWrite)?;
-            }
-            let before = match self.find_by_address(&context, &invitee.address, &user_name).await? {
-                Some(existing) => existing,
-                None => {
-                    let id = entropy::resource_id(context.now);
-                    let role = &self.settings.provisioning.account_role;
-                    UserRecord::unborn(User::unborn(id, user_name.clone(), role), context.now)
-                }
-            };
-            let after = self.invited(&context, &before, invitee).await?;
-            let mut change = self.change(&context, "user.invited", before, after).await?;
-            self.count_invitation(&context, &mut change).await?;
-            change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+            let mut change = self.planned_invitation(&context, invitee, &user_name).await?;
+            self.decide(&context, &mut change, &Event::Invited { reactivate: invitee.reactivate })?;
             self.commit_change(&context, change).await
         })
+    }
+
+    /// What [`Directory::invite`] would do now. Nothing is written; revision 0 is somebody new.
+    ///
+    /// # Errors
+    /// As [`Directory::invite`].
+    pub async fn preview_invitation(&self, request: &Request, invitee: &Invitee) -> Result<UserRecord, Error> {
+        let user_name = UserName::parse(invitee.address.as_str()).map_err(|error| Error::Invalid(error.to_string()))?;
+        let (context, _) = self.open(request, &[]).await?;
+        let mut change = self.planned_invitation(&context, invitee, &user_name).await?;
+        change.apply(&Event::Invited { reactivate: invitee.reactivate }, context.now)?;
+        Ok(change.after)
+    }
+
+    /// The change before the lifecycle has decided about it.
+    async fn planned_invitation(
+        &self,
+        context: &Context,
+        invitee: &Invitee,
+        user_name: &UserName,
+    ) -> Result<Change, Error> {
+        context.require(Scope::Invitations)?;
+        if !invitee.wishes.is_empty() {
+            // Whoever may invite may not therefore grant: else an invitation would be a way to any role.
+            context.require(Scope::RolesWrite)?;
+        }
+        let before = match self.find_by_address(context, &invitee.address, user_name).await? {
+            Some(existing) => existing,
+            None => {
+                let id = entropy::resource_id(context.now);
+                let role = &self.settings.provisioning.account_role;
+                UserRecord::unborn(User::unborn(id, user_name.clone(), role), context.now)
+            }
+        };
+        let after = self.invited(context, &before, invitee).await?;
+        let mut change = self.change(context, "user.invited", before, after).await?;
+        self.count_invitation(context, &mut change).await?;
+        Ok(change)
     }
 
     /// The user as the invitation wants them; one who exists keeps profile and assignments.
@@ -152,7 +179,7 @@ impl Directory {
         wishes.default_to(&self.settings.provisioning);
         let assigned = self.resolve_wishes(context, &wishes, before).await?;
         if let Some(role) = &assigned.changes.account_role {
-            self.may_change_role(context, &before.user.account_role, role)?;
+            self.may_change_role(context, before, role)?;
         }
         give(&mut after.user, &assigned.changes);
         after.names = assigned.names;
@@ -160,6 +187,9 @@ impl Directory {
         let mut profile = Map::new();
         if let Some(name) = &invitee.display_name {
             profile.insert("displayName".to_owned(), name.as_str().into());
+        }
+        if let Some(language) = &invitee.language {
+            profile.insert("preferredLanguage".to_owned(), language.as_str().into());
         }
         profile.insert("emails".to_owned(), json!([{ "value": invitee.address.as_str(), "primary": true }]));
         after.profile = profile;
@@ -369,7 +399,7 @@ impl Directory {
             if event == Event::ResendAsked {
                 self.count_invitation(&context, &mut change).await?;
             }
-            change.apply(&event, context.now)?;
+            self.decide(&context, &mut change, &event)?;
             self.commit_change(&context, change).await
         })
     }

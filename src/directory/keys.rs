@@ -13,6 +13,7 @@
 //! | `token` | token id | [`super::tokens::Token`] | – |
 //! | `token-use` | token id | [`super::uses::Use`]: when it was used last | – |
 //! | `outbox` | outbox id | [`super::outbox::Letter`] | – |
+//! | `webhook` | endpoint id + outbox id | [`super::deliveries::Delivery`] | – |
 //! | `session` | user id | [`super::sessions::Sessions`] of that user | – |
 //! | `sign-in` | user id | [`super::sign_in::Codes`] mailed to that user | – |
 //! | `story` | chunk id | [`super::story::Line`]s of requests answered at about the same time | – |
@@ -26,7 +27,7 @@
 //! space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
-use crate::domain::ids::{OutboxId, ResourceId, TokenId};
+use crate::domain::ids::{EndpointId, OutboxId, ResourceId, TokenId};
 use crate::store::{DocumentKey, Entry, Index, Item, Owner};
 
 /// Raised when the index entries of a document change; reconciliation re-indexes older ones.
@@ -37,6 +38,8 @@ pub const USER: &str = "user";
 pub const TOKEN: &str = "token";
 pub const TOKEN_USE: &str = "token-use";
 pub const OUTBOX: &str = "outbox";
+/// What waits to go to an endpoint; its timer sends it.
+pub const WEBHOOK: &str = "webhook";
 pub const SESSION: &str = "session";
 pub const SIGN_IN: &str = "sign-in";
 /// Work that takes more than one commit; its timer finishes what a crash left.
@@ -97,6 +100,9 @@ pub const QUEUE: &str = "outbox";
 /// What was given up, until somebody tries again or a month is over.
 pub const DEAD: &str = "outbox.dead";
 
+/// Webhooks that were given up, until somebody tries again or a month is over.
+pub const DEAD_WEBHOOKS: &str = "webhook.dead";
+
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
 
@@ -108,6 +114,11 @@ pub fn users_by_status(status: crate::domain::user::Status) -> String {
 /// The users of one status by the folded name that people see.
 pub fn users_by_status_and_shown_name(status: crate::domain::user::Status) -> String {
     format!("{USERS_BY_SHOWN_NAME}.{}", status.as_str())
+}
+
+/// The users of one account role, in the order they were made.
+pub fn users_by_role(role: &str) -> String {
+    format!("user.role.{role}")
 }
 
 /// All resources of one kind, in the order they were made. Tombstones of users do not stand here.
@@ -217,6 +228,11 @@ pub fn token_use(id: TokenId) -> DocumentKey {
 
 pub fn outbox(id: OutboxId) -> DocumentKey {
     DocumentKey::new(OUTBOX, id)
+}
+
+/// Begins with the endpoint, so that whoever claims its timer knows it without a read.
+pub fn webhook(endpoint: EndpointId, id: OutboxId) -> DocumentKey {
+    DocumentKey::new(WEBHOOK, format_args!("{endpoint}.{id}"))
 }
 
 /// All sessions of a user: one document, so that ending them is one blind write.

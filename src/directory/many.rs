@@ -30,17 +30,48 @@ impl Directory {
         request: &Request,
         invitees: impl IntoIterator<Item = Result<Invitee, String>>,
     ) -> Result<Vec<Row>, Error> {
+        self.each(request, invitees, Doing::Inviting).await
+    }
+
+    /// What [`Directory::invite_many`] would do now, each person taken alone. Nothing is written; a record of revision 0
+    /// is somebody new.
+    ///
+    /// # Errors
+    /// As [`Directory::invite_many`].
+    pub async fn preview_many(
+        &self,
+        request: &Request,
+        invitees: impl IntoIterator<Item = Result<Invitee, String>>,
+    ) -> Result<Vec<Row>, Error> {
+        self.each(request, invitees, Doing::Previewing).await
+    }
+
+    async fn each(
+        &self,
+        request: &Request,
+        invitees: impl IntoIterator<Item = Result<Invitee, String>>,
+        doing: Doing,
+    ) -> Result<Vec<Row>, Error> {
         let (context, _) = self.open(request, &[]).await?;
         context.require(Scope::Invitations)?;
         let mut rows = Vec::new();
         for invitee in invitees {
             rows.push(match invitee {
-                Ok(invitee) => row(self.invite(request, &invitee).await)?,
+                Ok(invitee) => row(match doing {
+                    Doing::Inviting => self.invite(request, &invitee).await,
+                    Doing::Previewing => self.preview_invitation(request, &invitee).await,
+                })?,
                 Err(message) => Row::Refused { code: INVALID, message },
             });
         }
         Ok(rows)
     }
+}
+
+#[derive(Clone, Copy)]
+enum Doing {
+    Inviting,
+    Previewing,
 }
 
 const INVALID: &str = "invalid";

@@ -33,9 +33,12 @@ pub mod brake;
 pub mod bulletins;
 mod change;
 pub mod clients;
+pub mod comparison;
 pub mod console;
+pub mod deliveries;
 mod departures;
 pub mod editing;
+mod elsewhere;
 pub mod entropy;
 mod erasure;
 pub mod error;
@@ -53,11 +56,13 @@ pub mod notes;
 pub mod nudge;
 pub mod outbox;
 mod plan;
+pub mod profile;
 pub mod provision;
 pub mod query;
 mod quota;
 pub mod reconcile;
 pub mod record;
+pub mod refusals;
 mod renames;
 pub mod reports;
 pub mod request;
@@ -75,6 +80,7 @@ pub mod token_admin;
 pub mod tokens;
 pub mod transfer;
 pub mod uses;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +113,7 @@ pub struct Directory {
     timetable: Box<Timetable>,
     tokens: tokens::TokenCache,
     uses: uses::Uses,
+    refusals: refusals::Refusals,
     nudge: nudge::Nudge,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
@@ -130,6 +137,7 @@ impl Directory {
             timetable,
             tokens: tokens::TokenCache::default(),
             uses: uses::Uses::default(),
+            refusals: refusals::Refusals::default(),
             nudge: nudge::Nudge::default(),
             acts: AtomicBool::new(false),
         }

@@ -112,7 +112,8 @@ impl Directory {
         retrying!(self, {
             let (context, before) = self.load_user(request, id).await?;
             if_match.check(before.revision)?;
-            let (attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
+            let (mut attributes, stayed) = replaced(&before, &received.attributes, &received.carried, &profile);
+            resource::keep_immutable(&self.schemas, self.user_type(), &before.profile, &mut attributes)?;
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
             request.notes.tolerated(wanted.mapped.iter().copied().chain(stayed));
             let written = self.update(&context, "user.replaced", before, &wanted).await?;
@@ -291,12 +292,11 @@ impl Directory {
         mut change: Change,
         act: impl Fn(&mut Change) -> Result<(), Refusal> + Sync,
     ) -> Result<Option<Change>, Error> {
-        let mut bounded = change.clone();
-        if let Err(refusal) = act(&mut change) {
-            self.tell_refusal(context, &bounded, &refusal).await?;
-            return Err(refusal.into());
-        }
+        let before = change.clone();
+        let refused = |refusal| self.refuse_change(context, &before, refusal);
+        act(&mut change).map_err(refused)?;
         let Some(client) = context.token.as_ref().map(|token| &token.client) else { return Ok(Some(change)) };
+        let mut bounded = before.clone();
         if change.loses_access() {
             match self.brake(context, client, &mut bounded.bounds).await? {
                 Verdict::Brake(brake) => bounded.policy.braked = brake.against(bounded.policy.is_last_admin),
@@ -310,20 +310,8 @@ impl Directory {
         } else {
             return Ok(Some(change));
         }
-        act(&mut bounded)?;
+        act(&mut bounded).map_err(refused)?;
         Ok(Some(bounded))
-    }
-
-    /// Puts an attempt into the audit that was refused and that the Account Admins should know of.
-    async fn tell_refusal(&self, context: &Context, change: &Change, refusal: &Refusal) -> Result<(), Error> {
-        let Some(alert) = refusal.alert() else { return Ok(()) };
-        let mut batch = context.batch(entropy::commit_id(context.now));
-        change.refused(context, refusal, alert).add_to(&mut batch);
-        if self.committed(&context.space, &batch).await? {
-            let (account, user) = (&context.account.id, change.before.user.id);
-            tracing::warn!(%account, %user, client = context.actor.name, ?alert, "the Account Admins should know");
-        }
-        Ok(())
     }
 
     /// Commits a change; `None` when somebody else wrote first. What changes nothing is not written.

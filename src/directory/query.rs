@@ -216,8 +216,8 @@ impl Directory {
                 }
                 values
             }
-            (Some(_), None) => self.beside(&context.space, kind, documents).await?,
-            (None, None) if in_sort => self.beside(&context.space, kind, documents).await?,
+            (Some(_), None) => self.beside(&context.space, kind, documents, false).await?,
+            (None, None) if in_sort => self.beside(&context.space, kind, documents, false).await?,
             (None, None) => return Ok(seen),
         };
         for (body, value) in seen.iter_mut().zip(values) {

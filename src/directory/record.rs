@@ -199,6 +199,7 @@ impl UserRecord {
         let mut entry = |index: &str, key: &str| keys.entries.insert((index.to_owned(), key.to_owned()));
         entry(keys::USERS, "");
         entry(&keys::users_by_status(status), "");
+        entry(&keys::users_by_role(&user.account_role), "");
         entry(keys::USERS_BY_NAME, user.user_name.folded());
         let shown = self.shown_key();
         entry(keys::USERS_BY_SHOWN_NAME, &shown);

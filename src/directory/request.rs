@@ -63,6 +63,8 @@ pub struct SignedIn {
     pub seen: Timestamp,
     /// When they proved last who they are.
     pub proven: Timestamp,
+    /// Whether they typed a mailed code in this session; others begin by an accepted link.
+    pub by_code: bool,
     /// Where their codes are mailed.
     pub address: Option<EmailAddress>,
 }
@@ -233,6 +235,6 @@ fn signed_in(
     }
     let role = record.user.account_role.clone();
     let address = record.user.sign_in_address.clone();
-    let (seen, proven) = (session.seen, session.proven_at());
-    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen, proven, address })
+    let (seen, proven, by_code) = (session.seen, session.proven_at(), session.proven.is_some());
+    Ok(SignedIn { user: record.user.id, name: record.display_name(), role, seen, proven, by_code, address })
 }

@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditEvent;
 use super::error::Error;
 use super::request::Request;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
-use crate::domain::secrets::TokenHash;
+use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
 use crate::store::{Batch, Check, Document, Space, Write};
 
@@ -77,12 +78,17 @@ pub struct Session {
     pub hash: TokenHash,
     pub began: Timestamp,
     pub seen: Timestamp,
-    /// When the person proved last who they are, other than by signing in.
+    /// When the person typed a mailed code last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Timestamp>,
 }
 
 impl Session {
+    /// By which an admin names it; nobody gets in by that.
+    pub fn id(&self) -> String {
+        self.hash.to_string().chars().take(16).collect()
+    }
+
     fn is_alive(&self, now: Timestamp) -> bool {
         now.since(self.seen) < IDLE && now.since(self.began) < ABSOLUTE
     }
@@ -184,6 +190,30 @@ impl Directory {
     /// Of the store.
     pub async fn end_session(&self, token: &SessionToken) -> Result<(), Error> {
         self.change_sessions(token, |sessions, _| sessions.end(&token.hash())).await
+    }
+
+    /// Ends one session of a user for an admin, by [`Session::id`]. One that is over is none to end.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`], [`Error::MissingScope`]; of the store.
+    pub async fn end_one_session(&self, request: &Request, user: ResourceId, session: &str) -> Result<(), Error> {
+        let key = keys::sessions(user);
+        retrying!(self, {
+            let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
+            context.require(Scope::Users)?;
+            let document = documents.into_iter().next().flatten();
+            let before = document.as_ref().map(Sessions::read).transpose()?.unwrap_or_default();
+            let mut after = before.clone();
+            after.0.retain(|kept| kept.id() != session);
+            if after == before {
+                return Ok(Some(()));
+            }
+            let mut batch = context.batch(entropy::commit_id(context.now));
+            put_sessions(&mut batch, user, document.as_ref(), &after, context.now);
+            let event = AuditEvent::new(context.now, context.actor.clone(), "session.ended_by_admin");
+            batch.writes.push(AuditEvent { user: Some(user), ..event }.write());
+            Ok(self.committed(&context.space, &batch).await?.then_some(()))
+        })
     }
 
     /// Notes that a session was used, unless that was noted within the last minute.

@@ -207,6 +207,7 @@ impl Directory {
             record = self.on_user(&request, &id, "user.mailbox_proven", Scope::Users, |_| Event::MailboxProven).await?;
         }
         let session = self.begin_session(&asking.account, user).await?;
+        self.prove_session(&session).await?;
         Ok(Some((session, record)))
     }
 

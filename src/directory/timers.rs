@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::audit::{Actor, Door};
 use super::change::{move_letter, put_letter, remove_letter};
+use super::deliveries::DueDelivery;
 use super::error::Error;
 use super::outbox::{DEAD_FOR, Letter, LetterKind};
 use super::record::UserRecord;
@@ -60,13 +61,13 @@ pub enum Fate {
 }
 
 /// What a due timer turned out to be.
-#[derive(Debug)]
 pub enum DueWork {
     /// Done, or nothing was left to do.
     Settled {
         event: Option<&'static str>,
     },
     Letter(Box<DueLetter>),
+    Delivery(Box<DueDelivery>),
 }
 
 impl Directory {
@@ -78,6 +79,7 @@ impl Directory {
         match claim.owner.kind {
             keys::USER => self.due_user(account, &claim).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
+            keys::WEBHOOK => self.due_delivery(account, claim).await,
             keys::TOKEN => self.due_token(account, &claim).await,
             keys::REPORT => self.due_report(account, &claim).await,
             keys::ALERTS => self.due_alerts(account, &claim).await,

@@ -127,6 +127,10 @@ uuid_id! {
     /// One mail or webhook that must go out.
     OutboxId
 }
+uuid_id! {
+    /// Where webhooks of an account go.
+    EndpointId
+}
 
 impl OutboxId {
     /// When it was put into the outbox: its id is made of that instant (RFC 9562 §5.7).

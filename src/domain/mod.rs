@@ -11,3 +11,4 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod user;
+pub mod webhook;

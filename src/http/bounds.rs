@@ -18,13 +18,12 @@ pub struct BoundsTable {
 impl BoundsTable {
     /// Doubled and trailing slashes do not matter, as in the routes themselves.
     pub fn choose(&self, method: &Method, uri: &Uri) -> Bounds {
-        let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
-        if (segments.next(), segments.next()) != (Some("scim"), Some("v2")) {
-            return self.single;
-        }
-        match (method, segments.next(), segments.next()) {
-            (&Method::PUT | &Method::PATCH, Some("Groups"), Some(_)) => self.group,
-            (&Method::POST, Some("Bulk"), None) => self.bulk,
+        let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).take(5).collect();
+        match (method, segments.as_slice()) {
+            (&Method::PUT | &Method::PATCH, ["scim", "v2", "Groups", _, ..]) => self.group,
+            (&Method::POST, ["scim", "v2", "Bulk"]) => self.bulk,
+            // Many people are added in one request: as long as a bulk request, and no more octets than another form.
+            (&Method::POST, ["admin", _, "users", "new"]) => Bounds { body_bytes: self.single.body_bytes, ..self.bulk },
             _ => self.single,
         }
     }
@@ -39,12 +38,13 @@ mod tests {
     use super::*;
 
     const fn bounds(body_bytes: u64) -> Bounds {
-        Bounds { deadline: Duration::from_secs(5), body_deadline: Duration::from_secs(30), body_bytes }
+        Bounds { deadline: Duration::from_secs(5 * body_bytes), body_deadline: Duration::from_secs(30), body_bytes }
     }
 
     const SINGLE: Bounds = bounds(1);
     const GROUP: Bounds = bounds(2);
     const BULK: Bounds = bounds(3);
+    const MANY: Bounds = Bounds { body_bytes: SINGLE.body_bytes, ..BULK };
 
     #[rstest]
     #[case(Method::PATCH, "/scim/v2/Groups/42", GROUP)]
@@ -58,6 +58,9 @@ mod tests {
     #[case(Method::POST, "/scim/v2/Bulk", BULK)]
     #[case(Method::GET, "/scim/v2/Bulk", SINGLE)]
     #[case(Method::POST, "/api/v1/users", SINGLE)]
+    #[case(Method::POST, "/admin/default/users/new", MANY)]
+    #[case(Method::GET, "/admin/default/users/new", SINGLE)]
+    #[case(Method::POST, "/admin/default/users/42", SINGLE)]
     fn only_group_changes_and_bulk_requests_may_be_larger(
         #[case] method: Method,
         #[case] uri: Uri,

@@ -4,7 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Uri, header};
 use url::form_urlencoded;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, entropy};
 use crate::domain::token::keyring::Label;
 
 /// The name of the hidden field that proves that the form is ours.
@@ -44,9 +44,10 @@ impl Fields {
     }
 }
 
-/// The hidden field's value for a page that was shown to the holder of `secret`, which a cookie carries.
+/// The hidden field's value for a page that was shown to the holder of `secret`, which a cookie carries. Another one
+/// each time, so that the length of compressed pages tells nothing of it.
 pub fn token(directory: &Directory, secret: &str) -> String {
-    directory.keys().seal(Label::CSRF, &[secret.as_bytes()], b"form")
+    directory.keys().seal(Label::CSRF, &[secret.as_bytes()], &entropy::secret())
 }
 
 /// Whether a form is one that was shown to the holder of `secret`.

@@ -37,6 +37,8 @@ pub struct ServiceSettings {
     /// Whether cookies are for HTTPS only.
     pub secure_cookies: bool,
     pub installation: Installation,
+    /// From which hosts the console shows pictures, besides data URLs.
+    pub photo_hosts: Vec<String>,
     /// What reports of the mail service are signed with; `None`: there are none.
     pub hook_secret: Option<HookSecret>,
 }

@@ -59,12 +59,12 @@ impl Hands {
         }
     }
 
-    /// Acts on a claimed timer, through a short absence of the store. What is left is a letter to send.
-    pub async fn act(&self, account: &AccountId, claim: Claim, stop: &CancellationToken) -> Option<Box<DueLetter>> {
+    /// Acts on a claimed timer, through a short absence of the store. What is left is something to send.
+    pub async fn act(&self, account: &AccountId, claim: Claim, stop: &CancellationToken) -> Option<DueWork> {
         let hold_on_until = Instant::now() + HOLD_ON;
         loop {
             match self.directory.due(account, claim.clone()).await {
-                Ok(DueWork::Letter(due)) => return Some(due),
+                Ok(work @ (DueWork::Letter(_) | DueWork::Delivery(_))) => return Some(work),
                 Ok(DueWork::Settled { event }) => {
                     if let Some(event) = event {
                         self.metrics.transition(event);
@@ -86,7 +86,7 @@ impl Hands {
     /// Sends a claimed letter, if it still means something, and records its fate. `probing`: by this letter everybody
     /// learns whether the relay works again.
     pub async fn deliver(&self, account: &AccountId, claim: Claim, probing: bool, stop: &CancellationToken) {
-        let Some(due) = self.act(account, claim, stop).await else { return };
+        let Some(DueWork::Letter(due)) = self.act(account, claim, stop).await else { return };
         // This process may have been stopped for a while: by now the letter may be somebody else's.
         if self.directory.store().now() + self.mail_timeout > due.claim.lease_until {
             tracing::info!(letter = %due.letter.id, "too late to send a mail within its claim; it is claimed again");
@@ -94,20 +94,23 @@ impl Hands {
         }
         let fate = self.attempt(&due, probing).await;
         self.metrics.mail(counted(&fate));
-        self.record(&due, &fate).await;
+        self.until_recorded(due.claim.lease_until, || self.directory.settle(&due, &fate)).await;
     }
 
-    /// Records the fate of a letter, if need be for as long as nobody else may claim it: a mail whose fate is not
-    /// recorded goes out again, with the same Message-ID and link.
-    async fn record(&self, due: &DueLetter, fate: &Fate) {
+    /// Records a fate, if need be for as long as nobody else may claim it: a mail or webhook whose fate is not recorded
+    /// goes out again, as the same one.
+    pub async fn until_recorded<F>(&self, lease_until: Timestamp, record: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), Error>>,
+    {
         loop {
-            match self.directory.settle(due, fate).await {
+            match record().await {
                 Ok(()) => return,
-                Err(Error::Unavailable { .. }) if self.directory.store().now() + STORE_AWAY < due.claim.lease_until => {
+                Err(Error::Unavailable { .. }) if self.directory.store().now() + STORE_AWAY < lease_until => {
                     tokio::time::sleep(STORE_AWAY).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, letter = %due.letter.id, "the fate of a mail could not be recorded");
+                    tracing::warn!(%error, "what became of a mail or webhook could not be recorded");
                     return;
                 }
             }

@@ -1,4 +1,4 @@
-//! What happens by itself: schedules, due timers, mails.
+//! What happens by itself: schedules, due timers, mails, webhooks.
 
 mod hands;
 pub mod mail;
@@ -7,4 +7,5 @@ pub mod schedule;
 pub mod scribe;
 pub mod ticker;
 pub mod uses;
+pub mod webhook;
 pub mod worker;

@@ -150,6 +150,7 @@ fn words_of(what: &str) -> &'static str {
         "ProviderSaysActive" => "provider_says_active",
         "LicenseShortfall" => "license_shortfall",
         "OverQuota" => "over_quota",
+        "WebhookGone" => "webhook_gone",
         "AdminAdoptionRefused" => "admin_adoption_refused",
         _ => "other",
     }

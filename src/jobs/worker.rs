@@ -3,7 +3,7 @@
 //!
 //! People's timers are acted on where they are found. Letters go to a bounded number of senders, and nobody waits for
 //! those: while all of them are held up by a slow relay, further letters are put off, so that an expiry is on time
-//! whatever the relay does, and no claim outlives its lease in a queue.
+//! whatever the relay does, and no claim outlives its lease in a queue. Webhooks have couriers of their own.
 //!
 //! [`Worker::run_one`] is one look; [`Worker::run_until`] looks for ever. A test drains with the first.
 
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::hands::Hands;
 use super::mail::Mailer;
+use super::webhook::{Couriers, Poster};
 use crate::directory::mail_queue::{Grant, Pace};
 use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::AccountId;
@@ -44,11 +45,12 @@ const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// However soon the next timer rings, so much of that pause lies between two looks at every account.
 const SHORTEST_PAUSE: f64 = 0.02;
 
-/// Acts on due timers and sends mails.
+/// Acts on due timers, and sends mails and webhooks.
 pub struct Worker {
     directory: Arc<Directory>,
     metrics: Arc<Metrics>,
     hands: Arc<Hands>,
+    couriers: Arc<Couriers>,
     /// How long a claim lasts: a delivery that begins soon after the claim ends well within it.
     lease: Duration,
     senders: Arc<Semaphore>,
@@ -85,16 +87,20 @@ impl Worker {
     pub fn new(
         directory: Arc<Directory>,
         mailer: Arc<Mailer>,
+        poster: Poster,
         metrics: Arc<Metrics>,
         mail_timeout: Duration,
         time_zone: jiff::tz::TimeZone,
         jitter: fn() -> f64,
     ) -> Self {
         let hands = Hands::new(Arc::clone(&directory), mailer, Arc::clone(&metrics), mail_timeout, time_zone, jitter);
+        let hands = Arc::new(hands);
+        let couriers = Couriers::new(Arc::clone(&directory), Arc::clone(&hands), Arc::clone(&metrics), poster, jitter);
         Worker {
             directory,
             metrics,
-            hands: Arc::new(hands),
+            hands,
+            couriers: Arc::new(couriers),
             lease: mail_timeout * 2 + Duration::from_secs(15),
             senders: Arc::new(Semaphore::new(MAILS_AT_ONCE)),
             pace: None,
@@ -212,11 +218,14 @@ impl Worker {
         self.metrics.timers_claimed(u64::try_from(claimed).unwrap_or(u64::MAX));
         let (letters, others): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.owner.kind == keys::OUTBOX);
+        let (webhooks, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|claim| claim.owner.kind == keys::WEBHOOK);
         let mut acting = JoinSet::new();
         for claim in others {
             let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
             acting.spawn(async move { hands.act(&account, claim, &stop).await });
         }
+        self.couriers.send(account, webhooks, round.sending, round.stop).await;
         let sent = self.send(account, letters, senders_until, round).await;
         while let Some(finished) = acting.join_next().await {
             (round.beat)();

@@ -102,7 +102,7 @@ impl Projection {
             Returned::Never => &mut self.never,
         };
         let hidden = sub.unwrap_or(attribute).returned != Returned::Always;
-        self.hides |= hidden && attribute.storage != Storage::Discarded;
+        self.hides |= hidden && attribute.storage == Storage::Document;
         list.push(Choice {
             urn: urn.map(str::to_owned),
             name: Some(attribute.name.clone()),
@@ -142,6 +142,13 @@ impl Projection {
                 Mode::Only(chosen) => chosen.iter().any(|choice| about(&choice)),
                 Mode::Except(chosen) => !is(chosen) && !is(&self.request),
             }
+    }
+
+    /// Whether `attributes` names this sub-attribute itself.
+    pub fn asks_for(&self, name: &str, sub: &str) -> bool {
+        let is = |found: &Option<String>, name: &str| found.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(name));
+        let named = |choice: &Choice| choice.urn.is_none() && is(&choice.name, name) && is(&choice.sub, sub);
+        matches!(&self.mode, Mode::Only(chosen) if chosen.iter().any(named))
     }
 
     /// Removes what does not go out.

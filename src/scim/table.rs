@@ -83,9 +83,14 @@ mod tests {
     use crate::scim::schema::{Attribute, Storage};
 
     /// Where the machine-readable schema and the printed RFC differ, the RFC wins: RFC 7643 §8.7.1 has
-    /// `"required": false` and `"caseExact": false` for both.
-    const LEDGER: [(&str, &str); 3] =
-        [("manager.value", "required"), ("manager.value", "caseExact"), ("manager.$ref", "required")];
+    /// `"required": false` and `"caseExact": false` for both. The name of a member costs a document each, so it is
+    /// returned on request.
+    const LEDGER: [(&str, &str); 4] = [
+        ("manager.value", "required"),
+        ("manager.value", "caseExact"),
+        ("manager.$ref", "required"),
+        ("members.display", "returned"),
+    ];
 
     fn compare(label: &str, ours: &Attribute, theirs: &Value, ledger: &mut Vec<(String, &'static str)>) {
         let published = ours.to_json();

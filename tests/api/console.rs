@@ -140,3 +140,126 @@ fn a_proof_leads_back_to_this_accounts_console_only(#[case] next: &str) {
     let page = browser.open(&format!("/admin/default/prove?{query}"));
     assert!(page.text().contains("name=\"next\" value=\"/admin/default/users\""), "{}", page.text());
 }
+
+/// Lets somebody accept their invitation, in a browser of their own.
+fn accepted<'a>(daemon: &'a Daemon, address: &str) -> (Browser<'a>, String) {
+    let id = daemon.create_user(address);
+    let link = daemon.mail(address, 1).link();
+    let mut browser = daemon.browser();
+    assert_eq!(browser.open_and_accept(&link, address).status, 200);
+    (browser, id)
+}
+
+#[rstest]
+fn of_two_account_admins_who_demote_each_other_at_once_one_succeeds(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let daemon = daemon(store);
+    let (mut boss, boss_id) = signed_in(&daemon);
+    let (mut ada, ada_id) = accepted(&daemon, "ada@example.com");
+    for _ in 0..5 {
+        let promoted = post(&mut boss, &format!("/admin/default/users/{ada_id}/role"), &[("role", "Account Admin")]);
+        assert_eq!(promoted.status, 303, "{}", promoted.text());
+        let (of_boss, of_ada) =
+            (format!("/admin/default/users/{boss_id}/role"), format!("/admin/default/users/{ada_id}/role"));
+        let tokens = (form_token(&boss.open(&of_ada)), form_token(&ada.open(&of_boss)));
+        let ready = std::sync::Barrier::new(2);
+        let demote = |browser: &mut Browser<'_>, path: &str, token: &str| {
+            ready.wait();
+            browser.submit(path, &[("role", "User"), ("csrf", token)]).status
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| demote(&mut boss, &of_ada, &tokens.0));
+            scope.spawn(|| demote(&mut ada, &of_boss, &tokens.1));
+        });
+        let roles = [role(&daemon, &boss_id), role(&daemon, &ada_id)];
+        let admins = roles.iter().filter(|role| **role == "Account Admin").count();
+        assert_eq!(admins, 1, "{roles:?}");
+        // Whoever is left gives the other one the role back.
+        if roles[1] == "Account Admin" {
+            let back = post(&mut ada, &of_boss, &[("role", "Account Admin")]);
+            assert_eq!(back.status, 303, "{}", back.text());
+            assert_eq!(post(&mut boss, &of_ada, &[("role", "User")]).status, 303);
+        }
+    }
+}
+
+#[rstest]
+fn deactivation_ends_an_open_session_with_the_next_request(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = daemon(store);
+    let (mut boss, _) = signed_in(&daemon);
+    let (mut ada, id) = accepted(&daemon, "ada@example.com");
+    let page = format!("/admin/default/users/{id}");
+    assert_eq!(post(&mut boss, &format!("{page}/role"), &[("role", "Account Admin")]).status, 303);
+    assert_eq!(ada.open("/admin/default/users").status, 200);
+    assert_eq!(post(&mut boss, &format!("{page}/deactivate"), &[]).status, 303);
+    let gone = ada.open("/admin/default/users");
+    assert_eq!((gone.status, gone.header("location")), (303, "/admin/sign-in?account=default"));
+}
+
+#[test]
+fn somebody_without_the_role_is_told_which_one_is_needed() {
+    let daemon = daemon(Store::Embedded);
+    let (mut ada, _) = accepted(&daemon, "ada@example.com");
+    let refused = ada.open("/admin/default/users");
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.text().contains("Account Admin"), "{}", refused.text());
+}
+
+#[rstest]
+fn release_and_erase_take_a_fresh_proof_and_nobody_active_is_erased(#[values("release", "erase")] action: &str) {
+    let daemon = daemon(Store::Redis);
+    let (mut browser, admin) = signed_in(&daemon);
+    let (_, ada) = accepted(&daemon, "ada@example.com");
+    let grace = daemon.create_user("grace@example.com");
+    let path = |id: &str| format!("/admin/default/users/{id}/{action}");
+    if action == "erase" {
+        let refused = post(&mut browser, &path(&ada), &[]);
+        assert_eq!(refused.status, 409);
+        assert!(refused.text().contains("deactivate them before erasing"), "{}", refused.text());
+    }
+    age_sessions(&daemon, &admin);
+    let sent_away = post(&mut browser, &path(&grace), &[]);
+    assert_eq!(sent_away.status, 303);
+    assert!(sent_away.header("location").starts_with("/admin/default/prove?next="), "{}", sent_away.header("location"));
+    assert_eq!(daemon.get(&format!("/Users/{grace}")).status, 200, "nothing has happened");
+}
+
+#[test]
+fn a_profile_that_a_provider_manages_is_not_edited_here() {
+    let daemon = daemon(Store::Embedded);
+    let (mut browser, _) = signed_in(&daemon);
+    let ada = daemon.create_user("ada@example.com");
+    let refused = post(&mut browser, &format!("/admin/default/users/{ada}/profile"), &[("title", "Countess")]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("manages this person"), "{}", refused.text());
+    assert!(refused.text().contains("Countess"), "what was typed stays");
+}
+
+#[test]
+fn a_copied_link_leads_to_no_other_account() {
+    let daemon = daemon(Store::Embedded);
+    let made = daemon.cli(&["account", "create", "studio", "--name", "Studio", "--admin-email", ADMIN]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    // The first admin's link is handed over at the terminal, and a link that was accepted is no proof of a mailbox.
+    let (mut browser, _) = signed_in(&daemon);
+    let token = form_token(&browser.open("/admin/default/accounts"));
+    let sent_away = browser.submit("/admin/default/accounts", &[("csrf", &token), ("to", "studio")]);
+    assert_eq!(sent_away.status, 303);
+    assert!(sent_away.header("location").starts_with("/admin/default/prove?next="), "{}", sent_away.header("location"));
+}
+
+#[test]
+fn more_than_five_hundred_people_are_not_added_at_once_and_the_list_stays() {
+    let daemon = daemon(Store::Embedded);
+    let (mut browser, _) = signed_in(&daemon);
+    let list: Vec<String> = (0..501).map(|number| format!("p{number}@example.com")).collect();
+    let refused = post(&mut browser, "/admin/default/users/new", &[("people", &list.join("\n")), ("step", "add")]);
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("These are 501 people") && refused.text().contains("p500@example.com"));
+    let added = post(&mut browser, "/admin/default/users/new", &[("people", &list[..500].join("\n")), ("step", "add")]);
+    assert_eq!(added.status, 200);
+    assert!(added.text().contains("500 of 500 people invited."), "{}", added.text());
+    let again = post(&mut browser, "/admin/default/users/new", &[("people", &list[0]), ("step", "add")]);
+    assert!(again.text().contains("Pending already"), "{}", again.text());
+}

@@ -249,7 +249,7 @@ fn an_admin_invites_by_address(#[values(Store::Embedded, Store::Redis)] store: S
     assert_eq!(again.json()["id"], grace);
 
     for (body, words) in [
-        (json!({ "email": "nonsense" }), "email"),
+        (json!({ "email": "nonsense" }), "an e-mail address has exactly one @"),
         (json!({ "email": "x@example.com", "accountRole": "Emperor" }), "Account Admin"),
         (json!({ "email": "x@example.com", "licenses": ["Nothing"] }), "Nothing"),
         (json!({ "mail": "x@example.com" }), "mail"),

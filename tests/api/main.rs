@@ -10,11 +10,11 @@ mod daemon;
 mod redis_server;
 
 mod access;
+mod admin;
 mod bad_input;
 mod brake;
 mod cli;
 mod clients;
-mod conformance;
 mod console;
 mod discovery;
 mod first_start;

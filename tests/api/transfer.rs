@@ -14,6 +14,7 @@ use usherd::directory::accounts::{WrongStore, enter};
 use usherd::directory::transfer::{self, TransferError};
 use usherd::domain::ids::CommitId;
 use usherd::domain::token::keyring::KeyRing;
+use usherd::jobs::webhook::Poster;
 use usherd::jobs::worker::Worker;
 use usherd::metrics::Metrics;
 use usherd::store::{Dump, Space, Store as OpenStore};
@@ -292,6 +293,7 @@ async fn import_and_resume(settings: &Settings, file: &Path) {
     let worker = Worker::new(
         opened.directory.clone(),
         opened.mailer.clone(),
+        Poster::new(settings.webhooks.allow_private),
         Arc::new(Metrics::new()),
         settings.mail.timeout,
         jiff::tz::TimeZone::UTC,

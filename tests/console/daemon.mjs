@@ -1,5 +1,5 @@
 // A usherd of this run's own, as a child process with a directory and ports to itself.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -63,6 +63,8 @@ export async function start(binary, overrides = {}) {
     token,
     adminLink,
     log: () => log,
+    /** The command line beside the running daemon: what it prints. */
+    cli: (...args) => execFileSync(binary, args, { env, cwd: directory, encoding: "utf8" }),
     /** The newest mail to `address` whose text matches, and the match. */
     async mailed(address, pattern, after = 0) {
       return eventually(`a mail to ${address} with ${pattern}`, () => {

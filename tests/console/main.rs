@@ -24,6 +24,11 @@ fn an_admin_changes_settings_runs_jobs_keeps_groups_and_sees_what_needs_attentio
     walk("rooms.mjs", &["--mail-url", "smtp://127.0.0.1:1"]);
 }
 
+#[test]
+fn an_admin_adds_edits_filters_and_erases_people_in_a_browser() {
+    walk("people.mjs", &[]);
+}
+
 #[track_caller]
 fn walk(script: &str, options: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

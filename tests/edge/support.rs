@@ -84,7 +84,7 @@ impl Server {
         let edge = EdgeSettings {
             hosts: Arc::new(Hosts::new("people.example.com", true, &[], address).unwrap()),
             trusted_proxies: Arc::from(["127.0.0.1/32".parse().unwrap()]),
-            security_headers: SecurityHeaders { https: true },
+            security_headers: SecurityHeaders::new(true, &[]),
             bounds: Arc::new(|_, uri| bounds(uri)),
             render,
         };

@@ -123,6 +123,7 @@ fn invitee(address: &str) -> Invitee {
     Invitee {
         address: address.parse_address(),
         display_name: None,
+        language: None,
         wishes: usherd::directory::assignments::Wishes::default(),
         reactivate: false,
     }

@@ -17,6 +17,7 @@ use usherd::directory::{Directory, Door, Request};
 use usherd::domain::ids::AccountId;
 use usherd::domain::secrets::Scopes;
 use usherd::domain::user::State;
+use usherd::jobs::webhook::Poster;
 use usherd::jobs::worker::Worker;
 use usherd::metrics::Metrics;
 
@@ -61,6 +62,7 @@ impl House {
         let worker = Worker::new(
             opened.directory.clone(),
             opened.mailer.clone(),
+            Poster::new(settings.webhooks.allow_private),
             Metrics::new().into(),
             settings.mail.timeout,
             TimeZone::UTC,

@@ -9,6 +9,8 @@
 #[path = "../support/daemon/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of the faces need")]
 mod daemon;
+#[path = "../support/receiver.rs"]
+mod receiver;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
@@ -26,3 +28,4 @@ mod relay;
 mod replicas;
 mod shutdown;
 mod store;
+mod webhooks;

@@ -45,6 +45,16 @@ fn two_thousand_members_come_change_and_go(#[values(Store::Embedded, Store::Redi
     let path = format!("/Groups/{id}");
     assert_eq!(members(&daemon, &id), ids[..2_000]);
     assert_eq!(groups_of(&daemon, &ids[1_999]).len(), 1);
+    let streamed = daemon.get(&format!("{path}?attributes=members.value,members.display")).json();
+    assert_eq!(streamed["members"].as_array().unwrap().len(), 2_000);
+    let last =
+        json!({ "value": ids[1_999], "display": daemon.get(&format!("/Users/{}", ids[1_999])).json()["userName"] });
+    assert_eq!(streamed["members"][1_999], last);
+    let whole = daemon.get(&path);
+    assert_eq!(
+        (&whole.json()["displayName"], &whole.json()["meta"]["version"]),
+        (&json!("Staff"), &json!(whole.header("etag")))
+    );
 
     // The whole list again, but for one who left and one who came: two writes of members, and one version.
     let version = |reply: &crate::daemon::client::Reply| -> u64 {

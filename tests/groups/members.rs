@@ -16,10 +16,8 @@ fn a_group_is_made_with_members_and_both_sides_show_it(#[values(Store::Embedded,
     assert_eq!(reply.status, 201, "{}", reply.text());
     let body = reply.json();
     let id = body["id"].as_str().unwrap().to_owned();
-    let member = |user: &str| {
-        let location = format!("{}/Users/{user}", daemon.scim_base());
-        json!({ "value": user, "$ref": location, "display": "Ada Lovelace", "type": "User" })
-    };
+    let member =
+        |user: &str| json!({ "value": user, "$ref": format!("{}/Users/{user}", daemon.scim_base()), "type": "User" });
     assert_eq!(body["members"], json!([member(&ids[0]), member(&ids[1])]));
     assert_eq!(daemon.get(&format!("/Groups/{id}")).json(), body);
 
@@ -29,6 +27,10 @@ fn a_group_is_made_with_members_and_both_sides_show_it(#[values(Store::Embedded,
     assert_eq!(user["meta"]["version"], "W/\"1\"", "a user's version ignores memberships");
     assert!(daemon.get(&format!("/Users/{}", ids[2])).json().get("groups").is_none());
 
+    let named = daemon.get(&format!("/Groups/{id}?attributes=members.value,members.display")).json();
+    assert_eq!(named["members"][1], json!({ "value": ids[1], "display": "Ada Lovelace" }));
+    let listed = daemon.get("/Groups?attributes=members.display").json();
+    assert_eq!(listed["Resources"][0]["members"][0], json!({ "display": "Ada Lovelace" }));
     let slim = daemon.get(&format!("/Groups/{id}?excludedAttributes=members")).json();
     assert!(slim.get("members").is_none());
     let only = daemon.get(&format!("/Users/{}?attributes=groups.display", ids[0])).json();

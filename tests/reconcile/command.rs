@@ -11,14 +11,14 @@ const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
 /// Breaks V6 and V16 past the daemon: on the embedded store it must not run.
 fn break_two(daemon: &Daemon, store: Store) {
     let settings = match store {
-        Store::Embedded => Settings::embedded(&daemon.data()),
+        Store::Embedded => Settings::embedded(daemon.data()),
         Store::Redis => daemon.redis().settings(),
     };
     let account: AccountId = "default".parse().unwrap();
     let entry = Entry { key: "ghost".to_owned(), id: NOBODY.to_owned() };
     let owner = DocumentKey::new("user", NOBODY);
     let batch = Batch {
-        commit: CommitId::from_uuid(uuid::Uuid::new_v4()),
+        commit: CommitId::from_uuid(usherd::directory::entropy::uuid(usherd::domain::time::Timestamp::EPOCH)),
         checks: Vec::new(),
         writes: vec![
             Write::IndexAdd { index: Index::new("user.word"), entry },

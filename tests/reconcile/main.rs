@@ -10,6 +10,7 @@ mod daemon;
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
+mod against;
 mod command;
 mod history;
 mod house;

@@ -11,7 +11,10 @@ mod daemon;
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
+mod addresses;
 mod api;
+mod pictures;
+mod refusals;
 mod rights;
 mod seats;
 mod sign_in;
@@ -41,6 +44,29 @@ const LINES: &[(&str, &[&str])] = &[
             "every_page_carries_the_security_headers",
             "pages_are_private_and_load_nothing_from_elsewhere",
             "an_asset_keeps_its_caching_and_https_is_promised_where_it_is_spoken",
+            "https_is_promised_when_the_public_url_is_https",
+        ],
+    ),
+    ("links lead to http.public_url only", &["links_lead_to_the_public_url_whatever_name_a_request_gives"]),
+    (
+        "pictures: data URLs up to 32 kB and https hosts of console.photo_hosts, else initials; no referrer",
+        &["pictures_come_inline_or_from_the_named_hosts", "without_named_hosts_nothing_is_loaded_from_elsewhere"],
+    ),
+    (
+        "what matters most needs a proof of the last five minutes, which leads back to the console only",
+        &[
+            "an_account_admin_is_made_only_by_whoever_has_proven_lately_who_they_are",
+            "a_token_is_made_only_by_whoever_has_proven_lately_who_they_are",
+            "a_proof_leads_back_to_this_accounts_console_only",
+        ],
+    ),
+    (
+        "the audit holds refused attempts, bounded, and no secret",
+        &[
+            "a_refused_attempt_is_one_event_however_often_it_is_repeated",
+            "a_client_that_is_refused_everybody_fills_no_memory_and_is_still_counted",
+            "what_repeats_itself_is_one_event_in_ten_minutes_with_a_count",
+            "the_audit_names_no_secret_and_no_value",
         ],
     ),
     (
@@ -53,7 +79,11 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     (
         "sessions end after 30 minutes of rest and after 12 hours",
-        &["a_session_that_rests_for_thirty_minutes_is_over", "a_session_ends_after_twelve_hours_however_busy_it_is"],
+        &[
+            "a_session_that_rests_for_thirty_minutes_is_over",
+            "a_session_ends_after_twelve_hours_however_busy_it_is",
+            "a_session_of_the_console_ends_in_time",
+        ],
     ),
     (
         "rights come from the stored state on every request",
@@ -99,7 +129,13 @@ const LINES: &[(&str, &[&str])] = &[
             "a_client_that_does_not_read_is_cut_off",
         ],
     ),
-    ("seats are never overshot", &["of_sixty_four_invitations_at_once_ten_get_the_ten_seats"]),
+    (
+        "seats are never overshot, and nobody Active loses one",
+        &[
+            "of_sixty_four_invitations_at_once_ten_get_the_ten_seats",
+            "fewer_seats_than_are_used_are_taken_from_the_pending_and_not_from_the_active",
+        ],
+    ),
 ];
 
 #[test]

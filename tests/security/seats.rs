@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Store, USHERD, set_active, user};
+use crate::daemon::{Daemon, Store, USHERD, patch, set_active, user};
 use crate::redis_server::eventually;
 
 /// Makes a license of so many seats with the given name; its id.
@@ -113,4 +113,37 @@ fn an_expired_invitation_gives_its_seat_back(#[values(Store::Embedded, Store::Re
     assert_eq!(invite("ada@example.com").status, 201);
     eventually(|| (used(&daemon, &license) == 0).then_some(()));
     assert_eq!(invite("grace@example.com").status, 201, "whoever comes next can have it");
+}
+
+#[rstest]
+fn fewer_seats_than_are_used_are_taken_from_the_pending_and_not_from_the_active(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+    #[values(true, false)] over_scim: bool,
+) {
+    let daemon = Daemon::start(store, &[]);
+    let license = license(&daemon, "Analyser", 2);
+    let invite = |address: &str| {
+        let reply = daemon.api("POST", "/users").json(&json!({ "email": address, "licenses": [license] })).send();
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let (ada, bob) = (invite("ada@example.com"), invite("bob@example.com"));
+    daemon.browser().open_and_accept(&daemon.mail("ada@example.com", 1).link(), "ada@example.com");
+    let lowered = if over_scim {
+        let lower = patch(json!([{ "op": "replace", "path": "seats", "value": 0 }]));
+        daemon.patch(&format!("/Licenses/{license}"), &lower)
+    } else {
+        daemon.api("PATCH", &format!("/licenses/{license}")).json(&json!({ "seats": 0 })).send()
+    };
+    assert_eq!(lowered.status, 200, "{}", lowered.text());
+    let seen = |id: &str| {
+        let found = daemon.api("GET", &format!("/users/{id}")).send().json();
+        (found["status"].clone(), found["licenses"][0]["seat"].clone(), found["licenseShortfall"].clone())
+    };
+    eventually(|| (seen(&bob) == (json!("Pending"), json!(false), json!(true))).then_some(()));
+    assert_eq!(seen(&ada), (json!("Active"), json!(true), json!(false)), "nobody Active loses a seat by itself");
+    assert_eq!(used(&daemon, &license), 1);
+    let token = crate::api::token_without(&daemon, "default", &[]);
+    let audit = daemon.request("GET", "/api/v1/audit?limit=200").bearer(&token).send().text();
+    assert!(audit.contains("OverQuota"), "{audit}");
 }

@@ -277,6 +277,40 @@ fn deactivation_ends_the_session_with_the_next_request(#[values(Store::Embedded,
     assert_eq!((next.status, next.header("location")), (303, "/admin/sign-in?account=default"));
 }
 
+/// Sets instants of a user's sessions back, in the store itself, by so many minutes.
+fn age_sessions(daemon: &Daemon, user: &str, fields: &[&str], minutes: i64) {
+    let key = format!("usherd:{{default}}:doc:session:{user}");
+    let reply = daemon.redis().ask(&format!("HGET {key} body"));
+    let mut sessions: serde_json::Value = serde_json::from_str(reply.lines().nth(1).unwrap()).unwrap();
+    for session in sessions.as_array_mut().unwrap() {
+        for field in fields {
+            session[*field] = (session[*field].as_i64().unwrap() - minutes * 60_000).into();
+        }
+    }
+    let text = sessions.to_string().replace('"', "\\\"");
+    daemon.redis().ask(&format!("HSET {key} body \"{text}\""));
+}
+
+#[rstest]
+#[case::rested(&["seen", "began"], 29, 2)]
+#[case::busy_for_half_a_day(&["began"], 12 * 60 - 1, 2)]
+fn a_session_of_the_console_ends_in_time(#[case] fields: &[&str], #[case] minutes: i64, #[case] more: i64) {
+    let daemon = Daemon::start(Store::Redis, &[]);
+    let mut browser = console(&daemon);
+    let found = daemon.get("/Users").json();
+    let admin = found["Resources"][0]["id"].as_str().unwrap().to_owned();
+    let cookies = browser.cookies();
+    age_sessions(&daemon, &admin, fields, minutes);
+    let ask = || daemon.request("GET", "/admin/default/users").header("cookie", &cookies).send();
+    assert_eq!(ask().status, 200);
+    // The use just now was another one.
+    let rest = if fields.contains(&"seen") { minutes + more } else { more };
+    age_sessions(&daemon, &admin, fields, rest);
+    let over = ask();
+    assert_eq!((over.status, over.header("location")), (303, "/admin/sign-in?account=default"));
+    assert!(!is_inside(&mut browser));
+}
+
 #[rstest]
 fn no_code_and_no_session_is_in_the_store_or_the_log(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let mut daemon = Daemon::start(store, &[("USHERD_LOG__FILTER", "debug")]);

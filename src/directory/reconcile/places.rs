@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::invariant::Invariant;
 use super::ledger::Claim;
 use super::run::{Halt, Run, Wrong, known_kind, name};
+use crate::directory::deliveries::read_delivery;
 use crate::directory::kind::Kind;
 use crate::directory::outbox::read_letter;
 use crate::directory::record::{Keys, UserRecord};
@@ -32,6 +33,10 @@ pub(super) fn expected(key: &DocumentKey, document: &Document) -> Result<Keys, E
         (keys::OUTBOX, _) => {
             let index = if read_letter(&document.body)?.dead.is_some() { keys::DEAD } else { keys::QUEUE };
             Ok(only(index, String::new()))
+        }
+        (keys::WEBHOOK, _) => {
+            let is_dead = read_delivery(&document.body)?.dead.is_some();
+            Ok(if is_dead { only(keys::DEAD_WEBHOOKS, String::new()) } else { Keys::default() })
         }
         (_, Some(Kind::User)) => {
             let record = UserRecord::decode(document)?;
@@ -80,7 +85,12 @@ impl<'a> About<'a> {
         if index.starts_with("assigned:") {
             return About::Documents(keys::USER);
         }
-        let exact = [(keys::TOKENS, keys::TOKEN), (keys::QUEUE, keys::OUTBOX), (keys::DEAD, keys::OUTBOX)];
+        let exact = [
+            (keys::TOKENS, keys::TOKEN),
+            (keys::QUEUE, keys::OUTBOX),
+            (keys::DEAD, keys::OUTBOX),
+            (keys::DEAD_WEBHOOKS, keys::WEBHOOK),
+        ];
         if let Some((_, kind)) = exact.into_iter().find(|(exact, _)| *exact == index) {
             return About::Documents(kind);
         }

@@ -283,7 +283,7 @@ pub(super) fn name(key: &DocumentKey) -> String {
 /// The kinds of documents that stand in indexes that the walk knows.
 pub(super) fn known_kind(kind: &str) -> Option<&'static str> {
     let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
-    kinds.chain([keys::TOKEN, keys::OUTBOX]).find(|known| *known == kind)
+    kinds.chain([keys::TOKEN, keys::OUTBOX, keys::WEBHOOK]).find(|known| *known == kind)
 }
 
 pub(super) fn index(name: impl std::fmt::Display) -> Index {

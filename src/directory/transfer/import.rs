@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::format::{FORMAT, Header, Line, Tally};
 use super::{ImportState, TransferError, import_state};
-use crate::directory::{accounts, entropy, keys};
+use crate::directory::{Account, accounts, entropy, keys};
 use crate::domain::ids::CommitId;
 use crate::domain::time::Timestamp;
 use crate::store::{Batch, Bounds, Check, Document, Index, Item, Page, Space, Store, StoreError, Write};
@@ -28,7 +28,7 @@ pub struct Imported {
 
 /// What a copy leaves behind: it mails nobody what the original has queued, knows none of its signing keys, and lets
 /// nobody in who is signed in there.
-const NOT_CLONED: [&str; 4] = [keys::OUTBOX, keys::SIGNING_KEYS, keys::SESSION, keys::SIGN_IN];
+const NOT_CLONED: [&str; 5] = [keys::OUTBOX, keys::WEBHOOK, keys::SIGNING_KEYS, keys::SESSION, keys::SIGN_IN];
 
 /// Reads the export at `path` into an empty store. With `clone` the store becomes an installation of its own, in which
 /// no link of the original works.
@@ -216,6 +216,7 @@ async fn import_space(
         if cloned && is_left_behind(&item) {
             continue;
         }
+        let item = if cloned { without_webhooks(item) } else { item };
         // As this release writes it, which is what it is compared with.
         expected.add(&Line::from(item.clone()).to_text());
         let more = item.into_writes();
@@ -299,10 +300,23 @@ impl Parts<'_> {
     }
 }
 
+/// What happens in a copy is not told to the applications of the original.
+fn without_webhooks(item: Item) -> Item {
+    let Item::Document { kind, id, mut document } = item else { return item };
+    if kind == keys::SETTINGS
+        && let Ok(mut account) = serde_json::from_slice::<Account>(&document.body)
+        && !account.webhooks.is_empty()
+    {
+        account.webhooks.clear();
+        document.body = serde_json::to_vec(&account).expect("an account has only string keys").into();
+    }
+    Item::Document { kind, id, document }
+}
+
 fn is_left_behind(item: &Item) -> bool {
     match item {
         Item::Document { kind, .. } | Item::Timer { kind, .. } => NOT_CLONED.contains(&kind.as_str()),
-        Item::Entry { index, .. } => index == keys::QUEUE,
+        Item::Entry { index, .. } => [keys::QUEUE, keys::DEAD, keys::DEAD_WEBHOOKS].contains(&index.as_str()),
         Item::Unique { .. } | Item::Counter { .. } | Item::Event { .. } => false,
     }
 }

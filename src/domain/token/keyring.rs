@@ -37,6 +37,7 @@ impl Label {
     pub const COOKIE: Label = Label("usherd-cookie-1");
     pub const CSRF: Label = Label("usherd-csrf-1");
     pub const SIGN_IN_CODE: Label = Label("usherd-sign-in-1");
+    pub const WEBHOOK: Label = Label("usherd-webhook-1");
     pub const UNSUBSCRIBE: Label = Label("usherd-unsubscribe-1");
     const FINGERPRINT: Label = Label("usherd-fingerprint-1");
 }

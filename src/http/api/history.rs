@@ -86,6 +86,8 @@ pub struct EventView {
     alerts: Vec<String>,
     /// The code of the refusal, when the attempt was refused.
     refused: Option<String>,
+    /// How often it was attempted: what repeats itself is one event in ten minutes.
+    times: u64,
 }
 
 impl EventView {
@@ -106,6 +108,7 @@ impl EventView {
             attributes: event.attributes,
             alerts: event.alerts,
             refused: event.refused,
+            times: event.times,
         }
     }
 }

@@ -110,6 +110,7 @@ impl InviteBody {
         Invitee {
             address: self.email.0,
             display_name: self.display_name.map(|name| safe_name(&name.0)).filter(|name| !name.is_empty()),
+            language: None,
             wishes: Wishes {
                 account_role: self.account_role.map(|role| role.0),
                 organization: self.organization.map(|name| Some(name.0)),
@@ -140,7 +141,7 @@ async fn invite_many(call: Call<(), Json<InviteManyBody>>) -> Result<Answer<Json
     let emails: Vec<String> = body.emails.0.into_iter().map(|text| text.0).collect();
     let invitee = |email: &String| {
         let address = EmailAddress::parse(email.trim()).map_err(|error| error.to_string())?;
-        Ok(Invitee { address, display_name: None, wishes: wishes.clone(), reactivate: body.reactivate })
+        Ok(Invitee { address, display_name: None, language: None, wishes: wishes.clone(), reactivate: body.reactivate })
     };
     let invitees: Vec<Result<Invitee, String>> = emails.iter().map(invitee).collect();
     let rows = call.directory().invite_many(&call.caller, invitees).await?;

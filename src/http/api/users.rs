@@ -11,7 +11,7 @@ use super::operation::{Answer, Call, Operation};
 use super::views::{StatusView, UserView};
 use crate::directory::Error;
 use crate::directory::assignments::Wishes;
-use crate::directory::console::{Listed, Listing, Order};
+use crate::directory::console::{Filters, Listed, Listing, Order};
 use crate::directory::invitations::Action;
 use crate::directory::record::UserRecord;
 use crate::domain::secrets::Scope;
@@ -78,12 +78,34 @@ pub struct ListQuery {
     status: Option<StatusView>,
     /// Words of which each begins a word of name, mail or id.
     search: Option<Text<200>>,
+    account_role: Option<Text<64>>,
+    /// By id, as are project and license.
+    organization: Option<Text<64>>,
+    project: Option<Text<64>>,
+    license: Option<Text<64>>,
     #[serde(default)]
     order: OrderName,
     /// How many to leave out at the beginning.
     offset: Option<Within<0, 1_000_000>>,
     /// How many at the most; 50 unless said.
     limit: Option<Within<1, 200>>,
+}
+
+impl ListQuery {
+    fn filters<B>(&self, call: &Call<Query<Self>, B>) -> Result<Filters, Error> {
+        let id = |name: &str, text: &Option<Text<64>>| {
+            let id = text.as_ref().map(|text| text.0.parse());
+            id.transpose().map_err(|_| Error::Invalid(format!("{name} is an id, as GET /api/v1/{name}s lists it")))
+        };
+        let roles = &call.directory().settings().roles;
+        let role = self.account_role.as_ref().map(|role| roles.account_role(&role.0)).transpose();
+        Ok(Filters {
+            account_role: role.map_err(|error| Error::Invalid(error.to_string()))?.map(|role| role.as_str().to_owned()),
+            organization: id("organization", &self.organization)?,
+            project: id("project", &self.project)?,
+            license: id("license", &self.license)?,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
@@ -105,7 +127,7 @@ pub struct UsersView {
     total: usize,
     /// Of each status, whatever the status asked for.
     counts: CountsView,
-    /// The words fit more users than one request looks at; these are the first of them.
+    /// Search and filters leave more users than one request looks at; these are the first of them.
     cut_short: bool,
     users: Vec<UserView>,
 }
@@ -123,6 +145,7 @@ async fn list(call: Call<Query<ListQuery>>) -> Result<Answer<Json<UsersView>>, E
     let listing = Listing {
         status: query.status.map(Into::into),
         words: query.search.iter().flat_map(|text| text.0.split_whitespace()).map(str::to_owned).collect(),
+        filters: query.filters(&call)?,
         order: match query.order {
             OrderName::Name => Order::Name,
             OrderName::NameReversed => Order::NameReversed,

@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
 use super::user::{Happened, happened};
 use crate::directory::audit::AuditEvent;
-use crate::directory::console::{Listing, Order};
+use crate::directory::console::{Filters, Listing, Order};
 use crate::directory::memberships::{MemberKind, Members};
 use crate::directory::{Door, Error};
 use crate::domain::ids::ResourceId;
@@ -53,7 +53,6 @@ struct Line {
     happened: Happened,
     /// Name and page of whom it is about.
     person: Option<(String, String)>,
-    refused: Option<String>,
     alerts: String,
     request: Option<String>,
 }
@@ -104,6 +103,7 @@ impl Sought {
                 status: None,
                 words: text.split_whitespace().map(str::to_owned).collect(),
                 order: Order::Name,
+                filters: Filters::default(),
                 offset: 0,
                 limit: MAX_PEOPLE,
             };
@@ -219,7 +219,6 @@ fn line(desk: &Desk, event: &AuditEvent, names: &Names) -> Line {
         person: event
             .user
             .map(|user| (name(&user).unwrap_or_else(|| "Person".to_owned()), desk.path(&format!("/users/{user}")))),
-        refused: event.refused.clone(),
         alerts: event.alerts.join(", "),
         request: event.actor.request_id.clone(),
     }

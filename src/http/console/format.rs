@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Url;
 
 use crate::directory::record::UserRecord;
 use crate::domain::text::safe_name;
@@ -47,6 +48,15 @@ pub fn name(record: &UserRecord) -> String {
     if name.is_empty() { record.user.user_name.as_str().to_owned() } else { name }
 }
 
+/// A text in pieces, each of which ends where a line of an address may: behind `@`, `.`, `-` and `_`. A text without `@`
+/// is one piece, since its spaces are enough.
+pub fn pieces(text: &str) -> Vec<&str> {
+    match text.contains('@') {
+        true => text.split_inclusive(['@', '.', '-', '_']).collect(),
+        false => vec![text],
+    }
+}
+
 /// Up to two letters for who has no picture.
 pub fn initials(name: &str) -> String {
     let base = name.split('@').next().unwrap_or(name);
@@ -56,14 +66,27 @@ pub fn initials(name: &str) -> String {
     first.into_iter().chain(last).flat_map(char::to_uppercase).collect()
 }
 
-/// A picture that came as a data URL; anything else is never fetched (console: "Photos").
-pub fn picture(record: &UserRecord) -> Option<&str> {
+/// A picture that came as a data URL, or lies on one of `hosts`; it is the browser that fetches it, never this service.
+pub fn picture(record: &UserRecord, hosts: &[String]) -> Option<String> {
     const MAX_BYTES: usize = 32 * 1024;
     const KINDS: [&str; 4] =
         ["data:image/png;base64,", "data:image/jpeg;base64,", "data:image/webp;base64,", "data:image/gif;base64,"];
     let photos = record.profile.get("photos").and_then(Value::as_array)?;
     let mut urls = photos.iter().filter_map(|photo| photo.get("value").and_then(Value::as_str));
-    urls.find(|url| url.len() <= MAX_BYTES && KINDS.iter().any(|kind| url.starts_with(kind)))
+    let is_inline = |url: &str| url.len() <= MAX_BYTES && KINDS.iter().any(|kind| url.starts_with(kind));
+    urls.find(|url| is_inline(url) || lies_on(url, hosts)).map(str::to_owned)
+}
+
+/// Whether a picture is at an https address of one of these hosts, as a browser reads it.
+fn lies_on(url: &str, hosts: &[String]) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let bare = url.username().is_empty() && url.password().is_none();
+    let host = match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => return false,
+    };
+    url.scheme() == "https" && bare && hosts.contains(&host)
 }
 
 /// A status as a badge: words, icon and tone, never colour alone.
@@ -158,6 +181,12 @@ mod tests {
         assert_eq!(initials("ada.lovelace@example.com"), "AL");
         assert_eq!(initials("plato"), "P");
         assert_eq!(initials("…"), "");
+    }
+
+    #[test]
+    fn an_address_breaks_behind_its_parts_and_a_name_nowhere_but_at_spaces() {
+        assert_eq!(pieces("ada.k@mail.example"), ["ada.", "k@", "mail.", "example"]);
+        assert_eq!(pieces("J. Berners-Lee"), ["J. Berners-Lee"]);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! sends the browser on (303), so that reloading repeats nothing. A refusal shows the same form again with the sentence
 //! of the refusal.
 
+mod accounts;
 mod attention;
 mod audit;
+mod choices;
 mod csv;
 mod dialog;
 mod dialogs;
@@ -15,9 +17,11 @@ mod frame;
 mod gate;
 mod groups;
 mod jobs;
+mod newcomers;
 mod outbox;
 mod proof;
 mod provisioning;
+mod roster;
 mod settings;
 mod sign_in;
 mod things;
@@ -26,10 +30,12 @@ mod users;
 
 use axum::Router;
 use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
 
 use super::service::Service;
 
 pub use frame::SECTIONS;
+pub use roster::MAX_PEOPLE;
 pub use sign_in::SIGN_IN;
 
 pub fn router() -> Router<Service> {
@@ -40,27 +46,13 @@ pub fn router() -> Router<Service> {
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(users::organization))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
-        .route("/admin/{account}/users", get(users::show))
+        .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
+        // A hundred people are a large page. What compression could tell of a page by its length is no secret here: the
+        // form's token is another one each time (`form::token`).
+        .route("/admin/{account}/users", get(users::show).layer(CompressionLayer::new()))
+        .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
         .route("/admin/{account}/users/{user}", get(user::show))
-        .route("/admin/{account}/users/{user}/resend", get(dialogs::ask_resend).post(dialogs::resend))
-        .route("/admin/{account}/users/{user}/link", post(dialogs::copy_link))
-        .route("/admin/{account}/users/{user}/revoke", get(dialogs::ask_revoke).post(dialogs::revoke))
-        .route("/admin/{account}/users/{user}/deactivate", get(dialogs::ask_deactivate).post(dialogs::deactivate))
-        .route("/admin/{account}/users/{user}/role", get(dialogs::ask_role).post(dialogs::set_role))
-        .route(
-            "/admin/{account}/users/{user}/organization",
-            get(dialogs::ask_organization).post(dialogs::set_organization),
-        )
-        .route("/admin/{account}/users/{user}/licenses", get(dialogs::ask_licenses).post(dialogs::set_licenses))
-        .route("/admin/{account}/users/{user}/projects", get(dialogs::ask_project).post(dialogs::add_project))
-        .route(
-            "/admin/{account}/users/{user}/projects/{project}",
-            get(dialogs::ask_project_role).post(dialogs::set_project_role),
-        )
-        .route(
-            "/admin/{account}/users/{user}/projects/{project}/remove",
-            get(dialogs::ask_remove_project).post(dialogs::remove_project),
-        )
+        .merge(dialogs::router())
         .merge(provisioning::router())
         .merge(groups::router())
         .route("/admin/{account}/outbox", get(outbox::show))

@@ -38,6 +38,11 @@ impl Desk {
         if self.admin.is_proven(self.context.now) {
             return Ok(());
         }
+        Err(self.prove_first(dialog, fields))
+    }
+
+    /// Sends the browser to the proof, and from there to `dialog`.
+    pub(super) fn prove_first(&self, dialog: &str, fields: &Fields) -> Away {
         let chosen = format!("{dialog}?{}", fields.to_query());
         let next = if chosen.len() > MAX_NEXT { dialog } else { &chosen };
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
@@ -45,9 +50,9 @@ impl Desk {
         match HeaderValue::from_str(&path) {
             // The console's script is told to load the page.
             Ok(target) if self.partial => {
-                Err((StatusCode::NO_CONTENT, [(HeaderName::from_static("hx-redirect"), target)]).into())
+                (StatusCode::NO_CONTENT, [(HeaderName::from_static("hx-redirect"), target)]).into()
             }
-            _ => Err(Redirect::to(&path).into()),
+            _ => Redirect::to(&path).into(),
         }
     }
 

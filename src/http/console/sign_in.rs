@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::accounts;
 use super::gate::{self, Away, answer};
 use crate::directory::entropy;
 use crate::directory::sessions::SessionToken;
@@ -225,7 +226,13 @@ async fn try_enter(service: &Service, request: Request) -> Result<Response, Away
             {
                 tracing::warn!(%error, "the session before this sign-in was not ended");
             }
-            let mut response = Redirect::to(&format!("/admin/{}", asking.account)).into_response();
+            let accounts =
+                service.directory.accounts_of(&asking.address).await.map_err(|error| gate::failed(&asked, &error))?;
+            let to = match accounts.as_slice() {
+                [] | [_] => format!("/admin/{}", asking.account),
+                [_, _, ..] => accounts::path_for(&asking.account),
+            };
+            let mut response = Redirect::to(&to).into_response();
             let headers = response.headers_mut();
             headers.append(header::SET_COOKIE, Cookie::SESSION.set(&session.expose(), secure));
             headers.append(header::SET_COOKIE, Cookie::SIGN_IN.clear(secure));

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::dialog::{Dialog, Field};
+use super::dialog::{Choice, Dialog, Field};
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer, sentence};
 use crate::directory::Error;
@@ -21,6 +21,10 @@ use crate::domain::text::safe_name;
 use crate::http::form::Fields;
 use crate::http::pages::Page;
 use crate::http::service::Service;
+
+/// The kinds of a license, as SCIM spells them.
+const PER_USER: &str = "per-user";
+const FLOATING: &str = "floating";
 
 /// What the pages of one kind say.
 #[derive(Debug, Clone, Copy)]
@@ -131,11 +135,29 @@ fn known(desk: &Desk, segment: &str) -> Result<Words, Away> {
     words_of(segment).ok_or_else(|| desk.failed(&Refusal::NotFound.into()))
 }
 
-fn edit_dialog(desk: &Desk, words: Words, id: &str, name: &str, seats: Option<&str>) -> Dialog {
+/// How a new license is counted; an old one stays as it is.
+fn kind_field(chosen: &str) -> Field {
+    let option = |value: &str, text: &str, hint: &str| Choice {
+        value: value.to_owned(),
+        text: text.to_owned(),
+        hint: hint.to_owned(),
+        chosen: value == chosen,
+    };
+    let options = vec![
+        option(PER_USER, "Per user", "takes a seat for everybody who is invited or Active."),
+        option(FLOATING, "Floating", "has no seats."),
+    ];
+    Field::Choice { name: "kind", label: "Kind", options }
+}
+
+fn edit_dialog(desk: &Desk, words: Words, id: &str, name: &str, kind: &str, seats: Option<&str>) -> Dialog {
     let list = desk.path(&format!("/{}", words.section));
     let is_new = id == "new";
     let mut fields =
         vec![Field::Text { name: "name", label: "Name", hint: "", value: name.to_owned(), numeric: false }];
+    if is_new && words.kind == Kind::License {
+        fields.push(kind_field(kind));
+    }
     if let Some(seats) = seats {
         let hint = "Leave it empty for as many as wanted.";
         fields.push(Field::Text { name: "seats", label: "Seats", hint, value: seats.to_owned(), numeric: true });
@@ -187,7 +209,7 @@ async fn try_ask_edit(service: &Service, Path((account, segment, id)): OfOne, he
     let resource = one(&desk, words, &id).await?;
     let name = resource.as_ref().map_or("", Resource::name);
     let seats = seats_of(words, resource.as_ref());
-    Ok(edit_dialog(&desk, words, &id, name, seats.as_deref()).show(&desk))
+    Ok(edit_dialog(&desk, words, &id, name, PER_USER, seats.as_deref()).show(&desk))
 }
 
 /// `POST /admin/{account}/{kind}/{id or new}`.
@@ -202,10 +224,15 @@ async fn try_edit(service: &Service, Path((account, segment, id)): OfOne, reques
     let name = safe_name(fields.get("name"));
     let offered = seats_of(words, resource.as_ref());
     let typed = offered.is_some().then(|| fields.get("seats"));
-    let dialog = edit_dialog(&desk, words, &id, &name, typed);
+    let dialog = edit_dialog(&desk, words, &id, &name, fields.get("kind"), typed);
     let outcome = match attributes(&fields, &name, typed) {
         Err(error) => Err(error),
-        Ok(attributes) => write(&desk, words, resource.as_ref(), &name, attributes).await,
+        Ok(mut attributes) => {
+            if resource.is_none() && words.kind == Kind::License && fields.get("kind") == FLOATING {
+                attributes.insert("kind".to_owned(), FLOATING.into());
+            }
+            write(&desk, words, resource.as_ref(), &name, attributes).await
+        }
     };
     match outcome {
         Ok(()) => Ok(desk.done(&dialog.back, &format!("{name} is saved."))),

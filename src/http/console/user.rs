@@ -39,6 +39,14 @@ struct Project {
     href: String,
 }
 
+struct OpenSession {
+    began: String,
+    seen: String,
+    /// The one by which this page is shown.
+    is_this: bool,
+    end: String,
+}
+
 struct InvitationPanel {
     facts: Vec<Detail>,
 }
@@ -75,7 +83,10 @@ struct UserTemplate {
     invitable: bool,
     revocable: bool,
     can_deactivate: bool,
-    sessions: Vec<String>,
+    editable: bool,
+    releasable: bool,
+    erasable: bool,
+    sessions: Vec<OpenSession>,
     events: Vec<Happened>,
 }
 
@@ -105,7 +116,7 @@ fn template(desk: &Desk, detail: &UserDetail) -> UserTemplate {
         frame: desk.frame("users"),
         back: desk.path("/users"),
         initials: format::initials(&name),
-        picture: format::picture(record).map(str::to_owned),
+        picture: format::picture(record, &desk.service.settings.photo_hosts),
         user_name: user.user_name.as_str().to_owned(),
         badge: format::badge(record, desk.context.now),
         managed_by: user.provisioned_by.as_ref().map(|client| client.to_string()),
@@ -134,7 +145,19 @@ fn template(desk: &Desk, detail: &UserDetail) -> UserTemplate {
         invitable: matches!(user.status(), Some(Status::Pending | Status::Inactive)),
         revocable: user.status() == Some(Status::Pending),
         can_deactivate: user.status() != Some(Status::Inactive),
-        sessions: detail.sessions.iter().map(|session| format::instant(session.seen)).collect(),
+        editable: user.provisioned_by.is_none(),
+        releasable: user.provisioned_by.is_some(),
+        erasable: user.status() != Some(Status::Active),
+        sessions: detail
+            .sessions
+            .iter()
+            .map(|session| OpenSession {
+                began: format::instant(session.began),
+                seen: format::instant(session.seen),
+                is_this: session.hash == desk.token.hash(),
+                end: format!("{href}/sessions/{}/end", session.id()),
+            })
+            .collect(),
         events: detail.events.iter().map(happened).collect(),
         name,
         href,
@@ -206,7 +229,11 @@ pub(super) fn happened(event: &AuditEvent) -> Happened {
     Happened {
         at: format::instant(event.at),
         machine: event.at.to_string(),
-        what: what_happened(event),
+        what: match (&event.refused, event.times) {
+            (None, _) => what_happened(event),
+            (Some(code), 1) => format!("Refused ({code}): {}", what_happened(event)),
+            (Some(code), times) => format!("Refused {times} times ({code}): {}", what_happened(event)),
+        },
         by: match event.actor.channel {
             Door::Scim => format!("{} over SCIM", event.actor.name),
             Door::Api => format!("{} over the API", event.actor.name),
@@ -232,6 +259,7 @@ fn what_happened(event: &AuditEvent) -> String {
         "user.invitation_renewed" => "Invitation renewed",
         "user.reminded" => "Reminded of the invitation",
         "user.deactivated" => "Deactivated",
+        "user.profile_edited" => "Profile edited",
         "user.assigned" => "Assignments changed",
         "user.released" => "Released from the identity provider",
         "user.mailbox_proven" => "Mailbox proven",
@@ -242,6 +270,8 @@ fn what_happened(event: &AuditEvent) -> String {
         "mail.given_up" => "Mail could not be sent",
         "session.code_asked" => "Sign-in code asked for",
         "session.code_wrong" => "Wrong sign-in code",
+        "session.ended_by_admin" => "Session ended",
+        "session.proven" => "Proved who they are",
         "session.signed_in" => "Signed in",
         other => return format::sentence(&other.replace(['.', '_'], " ")).trim_end_matches('.').to_owned(),
     };

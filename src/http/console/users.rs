@@ -7,11 +7,15 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use url::form_urlencoded;
 
+use super::choices::role_choices;
+use super::dialog::Choice;
 use super::format::{self, Badge};
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
-use crate::directory::console::{Counts, Listing, Order};
+use crate::directory::console::{Counts, Filters, Listing, Order};
+use crate::directory::kind::Kind;
 use crate::directory::record::UserRecord;
+use crate::domain::ids::ResourceId;
 use crate::domain::user::{Status, User};
 use crate::http::form::Fields;
 use crate::http::pages::Page;
@@ -38,7 +42,14 @@ pub(super) async fn organization(State(service): State<Service>, Path(account): 
 
 async fn try_organization(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
-    let nobody = Listing { status: None, words: Vec::new(), order: Order::Name, offset: 0, limit: 1 };
+    let nobody = Listing {
+        status: None,
+        words: Vec::new(),
+        filters: Filters::default(),
+        order: Order::Name,
+        offset: 0,
+        limit: 1,
+    };
     let listed = service.directory.list_users(&desk.context, &nobody).await.map_err(|error| desk.failed(&error))?;
     let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?;
     let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts, waits };
@@ -50,6 +61,7 @@ async fn try_organization(service: &Service, account: &str, head: &Parts) -> Res
 pub(super) struct View {
     status: Option<Status>,
     search: String,
+    filters: Filters,
     order: Order,
     /// From 1.
     page: usize,
@@ -67,7 +79,15 @@ impl View {
         };
         let size = query.get("size").parse().ok().filter(|size| SIZES.contains(size)).unwrap_or(SIZES[0]);
         let page = query.get("page").parse().ok().filter(|page| (1..1_000_000).contains(page)).unwrap_or(1);
-        View { status, search: query.get("q").chars().take(200).collect(), order, page, size }
+        let id = |name| query.get(name).parse().ok();
+        let role = Some(query.get("role")).filter(|role| !role.is_empty() && !role.contains(char::is_control));
+        let filters = Filters {
+            account_role: role.map(|role| role.chars().take(64).collect()),
+            organization: id("organization"),
+            project: id("project"),
+            license: id("license"),
+        };
+        View { status, filters, search: query.get("q").chars().take(200).collect(), order, page, size }
     }
 
     /// The query string that leads to this view; empty for the usual one.
@@ -78,6 +98,9 @@ impl View {
         }
         if !self.search.is_empty() {
             query.append_pair("q", &self.search);
+        }
+        for (name, value) in self.filtered() {
+            query.append_pair(name, &value);
         }
         match self.order {
             Order::Name => {}
@@ -95,10 +118,24 @@ impl View {
         if query.is_empty() { query } else { format!("?{query}") }
     }
 
+    /// The filters, as they stand in the address.
+    fn filtered(&self) -> Vec<(&'static str, String)> {
+        let Filters { account_role, organization, project, license } = &self.filters;
+        let id = |id: &Option<ResourceId>| id.map(|id| id.to_string());
+        let all = [
+            ("role", account_role.clone()),
+            ("organization", id(organization)),
+            ("project", id(project)),
+            ("license", id(license)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
     fn listing(&self) -> Listing {
         Listing {
             status: self.status,
             words: self.search.split_whitespace().take(MAX_WORDS).map(str::to_owned).collect(),
+            filters: self.filters.clone(),
             order: self.order,
             offset: (self.page - 1) * self.size,
             limit: self.size,
@@ -138,6 +175,13 @@ struct Row {
     invitable: bool,
 }
 
+/// A choice that narrows the list.
+struct Filter {
+    name: &'static str,
+    label: &'static str,
+    options: Vec<Choice>,
+}
+
 struct SizeLink {
     size: usize,
     href: String,
@@ -152,7 +196,11 @@ struct UsersTemplate {
     search: String,
     /// What the search form carries along besides the words.
     kept: Vec<(&'static str, String)>,
+    /// Everybody of this tab, whatever was searched or filtered.
     without_search: String,
+    filters: Vec<Filter>,
+    /// How many filters are set.
+    filtered: usize,
     by_name: Sortable,
     by_added: Sortable,
     rows: Vec<Row>,
@@ -195,7 +243,9 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
         tabs: [None].into_iter().chain(Status::ALL.map(Some)).map(tab).collect(),
         search: view.search.clone(),
         kept: kept(&view),
-        without_search: href(&View { search: String::new(), ..first_page.clone() }),
+        without_search: href(&View { search: String::new(), filters: Filters::default(), ..first_page.clone() }),
+        filters: filters(&desk, &view).await?,
+        filtered: view.filtered().len(),
         by_name: sortable(&href, &first_page, Order::Name, Order::NameReversed),
         by_added: sortable(&href, &first_page, Order::Oldest, Order::Newest),
         rows: listed.users.iter().map(|record| row(&desk, record)).collect(),
@@ -215,9 +265,25 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
 
-/// What a new search keeps of the view: the tab, the order and the size, not the page.
+async fn filters(desk: &Desk, view: &View) -> Result<Vec<Filter>, Away> {
+    let Filters { account_role, organization, project, license } = &view.filters;
+    let roles = desk.service.directory.settings().roles.account();
+    let by = async |kind, chosen: &Option<ResourceId>| desk.choices(kind, |id| *chosen == Some(id)).await;
+    Ok(vec![
+        Filter { name: "organization", label: "Organization", options: by(Kind::Organization, organization).await? },
+        Filter {
+            name: "role",
+            label: "Account role",
+            options: role_choices(roles, account_role.as_deref().unwrap_or_default()),
+        },
+        Filter { name: "project", label: "Project", options: by(Kind::Project, project).await? },
+        Filter { name: "license", label: "License", options: by(Kind::License, license).await? },
+    ])
+}
+
+/// What the form of search and filters keeps of the view besides them: the tab, the order and the size, not the page.
 fn kept(view: &View) -> Vec<(&'static str, String)> {
-    let query = View { search: String::new(), page: 1, ..view.clone() }.query();
+    let query = View { search: String::new(), filters: Filters::default(), page: 1, ..view.clone() }.query();
     let pairs = form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned();
     let named = |name: &str| ["status", "sort", "size"].into_iter().find(|known| *known == name);
     pairs.filter_map(|(name, value)| Some((named(&name)?, value))).collect()
@@ -243,7 +309,7 @@ fn row(desk: &Desk, record: &UserRecord) -> Row {
     Row {
         href: desk.path(&format!("/users/{id}")),
         initials: format::initials(&name),
-        picture: format::picture(record).map(str::to_owned),
+        picture: format::picture(record, &desk.service.settings.photo_hosts),
         address: address(user).filter(|address| *address != name),
         name,
         badge: format::badge(record, desk.context.now),
@@ -274,7 +340,9 @@ mod tests {
 
     #[test]
     fn a_view_and_its_address_are_the_same_thing() {
-        for query in ["", "?status=pending", "?status=inactive&q=ada+love&sort=-added&size=50&page=3"] {
+        for query in
+            ["", "?status=pending", "?status=inactive&q=ada+love&role=Account+Admin&sort=-added&size=50&page=3"]
+        {
             assert_eq!(view(query).query(), query);
         }
     }

@@ -86,10 +86,7 @@ pub struct Problem {
 impl Problem {
     /// The typed address is not the invited one. It does not say which one is.
     pub fn wrong_address() -> Self {
-        Problem {
-            field: Field::Address,
-            message: "This is not the address that the invitation was sent to.".to_owned(),
-        }
+        Problem { field: Field::Address, message: "This is not the address that was invited.".to_owned() }
     }
 
     /// A field that was left empty.
@@ -97,7 +94,7 @@ impl Problem {
         let message = match field {
             Field::GivenName => "Type your given name.",
             Field::FamilyName => "Type your family name.",
-            Field::Address => "Type the address that the invitation was sent to.",
+            Field::Address => "Type the address that was invited.",
         };
         Problem { field, message: message.to_owned() }
     }
@@ -152,7 +149,7 @@ fn inputs<'a>(view: &Invitation<'a>) -> Vec<Input<'a>> {
     let address = Input {
         field: Field::Address,
         label: "Your e-mail address",
-        hint: "The one that the invitation was sent to.",
+        hint: "The one that was invited.",
         kind: "email",
         autocomplete: "email",
         autocapitalize: "off",

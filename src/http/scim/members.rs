@@ -29,12 +29,16 @@ impl Members {
     pub fn body(self, mut head: Vec<u8>, first: MembersPage) -> Body {
         head.pop();
         head.extend_from_slice(b",\"members\":[");
-        let begun = async move { self.page(head, &[], first) };
+        let begun = async move { self.page(head, &[], first).await };
         Body::new(Pages { next: Some(Box::pin(begun)) })
     }
 
-    fn page(self, mut text: Vec<u8>, comma: &[u8], page: MembersPage) -> Result<Piece, Error> {
-        let list = self.directory.members_value(&page.members, &Names::new());
+    async fn page(self, mut text: Vec<u8>, comma: &[u8], page: MembersPage) -> Result<Piece, Error> {
+        let names = match self.projection.asks_for("members", "display") {
+            true => self.directory.names_of(&self.space, &page.members).await?,
+            false => Names::new(),
+        };
+        let list = self.directory.members_value(&page.members, &names);
         let list = if self.projection.is_identity() { list } else { self.projected(&list)? };
         let items = list.trim_start_matches('[').trim_end_matches(']');
         // The last page is empty when those on it left a moment ago.
@@ -50,7 +54,7 @@ impl Members {
 
     async fn behind(self, after: Entry) -> Result<Piece, Error> {
         let page = self.directory.members_page(&self.space, self.group, Some(after)).await?;
-        self.page(Vec::new(), b",", page)
+        self.page(Vec::new(), b",", page).await
     }
 
     /// The members with the sub-attributes that were asked for.

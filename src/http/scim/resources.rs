@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::members::Members;
 use super::reply::{self, Failure};
 use super::route::Action;
+use crate::directory::beside::Names;
 use crate::directory::editing::Edited;
 use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
@@ -173,7 +174,10 @@ impl Call<'_> {
                 let members = Members { directory, space, group: id, projection: projection.clone() };
                 return Ok(self.single(status, id, document.revision, members.body(head, first)));
             }
-            let names = directory.names_of(&context.space, &first.members).await?;
+            let names = match projection.asks_for("members", "display") {
+                true => directory.names_of(&context.space, &first.members).await?,
+                false => Names::new(),
+            };
             (!first.members.is_empty()).then(|| directory.members_value(&first.members, &names))
         } else {
             self.beside(context, &[(id, document.clone())], projection).await?.pop().flatten()
@@ -216,7 +220,8 @@ impl Call<'_> {
         projection: &Projection,
     ) -> Result<Vec<Option<String>>, Failure> {
         if self.kind.beside().is_some_and(|name| projection.wants(name)) {
-            Ok(self.service.directory.beside(&context.space, self.kind, documents).await?)
+            let with_names = projection.asks_for("members", "display");
+            Ok(self.service.directory.beside(&context.space, self.kind, documents, with_names).await?)
         } else {
             Ok(vec![None; documents.len()])
         }

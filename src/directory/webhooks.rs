@@ -1,0 +1,184 @@
+//! The endpoints to which an account's webhooks go.
+//!
+//! No secret is stored. An endpoint's secret is derived from a key of the ring, the endpoint and a number, and the
+//! settings hold which key and number that is. A new secret is the next number under the current key; the one before
+//! signs as well for a day, so that the application can change over. When the ring forgets a key, 31 days after
+//! `usherd keys rotate`, the secrets that came from it are gone with it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::accounts::{by_operator, put_account};
+use super::audit::AuditEvent;
+use super::error::Error;
+use super::request::Context;
+use super::{Directory, entropy, keys};
+use crate::domain::ids::{AccountId, EndpointId};
+use crate::domain::time::Timestamp;
+use crate::domain::token::keyring::{KeyId, Label};
+use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
+use crate::store::{Batch, Check};
+
+/// So many endpoints an account has at the most: each costs a write with every event.
+pub const MAX_ENDPOINTS: usize = 10;
+/// How long the secret before the current one signs as well.
+const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where webhooks go, and what is told there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub url: HookUrl,
+    pub events: BTreeSet<UserEvent>,
+    pub made: Timestamp,
+    pub secret: SecretName,
+    /// The secret before that, and until when it signs as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<(SecretName, Timestamp)>,
+    /// Since when nothing goes there, because it answered 410 Gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Timestamp>,
+}
+
+/// What a secret is derived from, besides its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretName {
+    pub kid: KeyId,
+    pub number: u32,
+}
+
+impl Endpoint {
+    /// Whether it is to hear of this.
+    pub fn wants(&self, event: UserEvent) -> bool {
+        self.disabled.is_none() && self.events.contains(&event)
+    }
+}
+
+impl Context {
+    /// Plans the settings of the account as they become, with an audit event. The guards of `batch` check that they
+    /// are still what was read.
+    pub(super) fn plan_account(&self, after: &Account, event: &AuditEvent, batch: &mut Batch) {
+        let revision = batch.checks.iter().find_map(|check| match check {
+            Check::Revision { key, revision } if *key == keys::settings() => Some(*revision),
+            _ => None, // only one of many checks says so
+        });
+        let revision = revision.expect("every batch of a request checks the account it was read with") + 1;
+        batch.writes.push(put_account(after, revision, self.account.created));
+        event.add_to(batch);
+    }
+}
+
+impl Directory {
+    /// Makes an endpoint; its id, and its secret for this one time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the account has [`MAX_ENDPOINTS`]; [`Error::NotFound`] when there is no such account.
+    pub async fn add_webhook(
+        &self,
+        account: &AccountId,
+        url: &HookUrl,
+        events: &BTreeSet<UserEvent>,
+    ) -> Result<(EndpointId, HookKey), Error> {
+        let id = entropy::endpoint_id(self.store.now());
+        let secret = SecretName { kid: self.keys.current().clone(), number: 1 };
+        self.change_webhooks(account, "webhook.added", |after, now| {
+            if after.webhooks.len() >= MAX_ENDPOINTS {
+                let message = format!("account {account} has {MAX_ENDPOINTS} webhooks already; remove one first");
+                return Err(Error::Invalid(message));
+            }
+            let (url, events, secret) = (url.clone(), events.clone(), secret.clone());
+            let endpoint = Endpoint { url, events, made: now, secret, previous: None, disabled: None };
+            after.webhooks.insert(id, endpoint);
+            Ok(())
+        })
+        .await?;
+        Ok((id, self.hook_key(account, id, &secret)?))
+    }
+
+    /// Takes an endpoint away. What waits to go there is dropped when it is due.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn remove_webhook(&self, account: &AccountId, id: EndpointId) -> Result<(), Error> {
+        self.change_webhooks(account, "webhook.removed", |after, _| {
+            after.webhooks.remove(&id).map(|_| ()).ok_or_else(|| unknown(id))
+        })
+        .await
+    }
+
+    /// Gives an endpoint a new secret; the old one signs as well for a day.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn rotate_webhook(&self, account: &AccountId, id: EndpointId) -> Result<HookKey, Error> {
+        self.change_webhooks(account, "webhook.rotated", |after, now| {
+            let endpoint = after.webhooks.get_mut(&id).ok_or_else(|| unknown(id))?;
+            let number = endpoint.secret.number.saturating_add(1);
+            let new = SecretName { kid: self.keys.current().clone(), number };
+            let old = std::mem::replace(&mut endpoint.secret, new);
+            endpoint.previous = Some((old, now + OVERLAP));
+            Ok(())
+        })
+        .await?;
+        let account_now = self.account(account).await?;
+        let endpoint = account_now.webhooks.get(&id).ok_or_else(|| unknown(id))?;
+        self.hook_key(account, id, &endpoint.secret)
+    }
+
+    /// Lets webhooks go to an endpoint again that had answered 410.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(super) async fn enable_webhook(&self, account: &AccountId, id: EndpointId) -> Result<(), Error> {
+        self.change_webhooks(account, "webhook.enabled", |after, _| {
+            after.webhooks.get_mut(&id).ok_or_else(|| unknown(id))?.disabled = None;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_webhooks(
+        &self,
+        account: &AccountId,
+        what: &str,
+        change: impl Fn(&mut Account, Timestamp) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        retrying!(self, {
+            let (context, _) = self.open(&by_operator(account), &[]).await?;
+            let mut after = context.account.clone();
+            change(&mut after, context.now)?;
+            if after == context.account {
+                return Ok(Some(()));
+            }
+            let mut batch = context.batch(entropy::commit_id(context.now));
+            let event = AuditEvent::new(context.now, context.actor.clone(), what);
+            context.plan_account(&after, &event, &mut batch);
+            Ok(self.committed(&context.space, &batch).await?.then_some(()))
+        })
+    }
+
+    /// The secrets that sign for an endpoint at `now`, the current one first. One whose key is gone is left out.
+    pub(super) fn hook_keys(
+        &self,
+        account: &AccountId,
+        id: EndpointId,
+        endpoint: &Endpoint,
+        now: Timestamp,
+    ) -> Vec<HookKey> {
+        let previous = endpoint.previous.as_ref().filter(|(_, until)| now < *until).map(|(secret, _)| secret);
+        let names = std::iter::once(&endpoint.secret).chain(previous);
+        names.filter_map(|secret| self.hook_key(account, id, secret).ok()).collect()
+    }
+
+    fn hook_key(&self, account: &AccountId, id: EndpointId, secret: &SecretName) -> Result<HookKey, Error> {
+        let fields = [self.installation.clone(), account.to_string(), id.to_string(), secret.number.to_string()];
+        let tag = self.keys.mac(&secret.kid, Label::WEBHOOK, &fields, self.store.now());
+        tag.map(|tag| HookKey::of(&tag)).map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+pub(super) fn unknown(id: EndpointId) -> Error {
+    Error::NotFound(format!("there is no webhook {id}"))
+}

@@ -1,0 +1,199 @@
+//! `usherd reconcile --against`: what an identity provider's export says, and an account made like it.
+
+use std::collections::BTreeSet;
+
+use rstest::rstest;
+use serde_json::json;
+use tokio::sync::mpsc;
+use usherd::directory::comparison::{Row, read};
+
+use crate::daemon::{Daemon, Finished, Store as Kept};
+use crate::house::{House, Store};
+
+const CSV: &str = "login,externalId,firstName,lastName,status\n\
+                   ada@example.com,1,Ada,Lovelace,ACTIVE\n\
+                   grace@example.com,2,Grace,Hopper,ACTIVE\n\
+                   hopper@example.com,3,Ada,Lovelace,DEPROVISIONED\n\
+                   lin@example.com,4,Lin,Chi,ACTIVE\n\
+                   mort@example.com,5,Mort,Mortis,SUSPENDED\n";
+
+fn person(number: u8, name: &str, given: &str, family: &str, active: bool) -> serde_json::Value {
+    json!({
+        "schemas": [crate::daemon::CORE_USER], "id": format!("theirs-{number}"), "meta": { "resourceType": "User" },
+        "userName": format!("{name}@example.com"), "externalId": number.to_string(), "active": active,
+        "name": { "givenName": given, "familyName": family },
+    })
+}
+
+fn people() -> Vec<serde_json::Value> {
+    vec![
+        person(1, "ada", "Ada", "Lovelace", true),
+        person(2, "grace", "Grace", "Hopper", true),
+        person(3, "hopper", "Ada", "Lovelace", false),
+        person(4, "lin", "Lin", "Chi", true),
+        person(5, "mort", "Mort", "Mortis", false),
+    ]
+}
+
+/// The same people in every form.
+fn export(form: &str) -> String {
+    match form {
+        "csv" => CSV.to_owned(),
+        "json lines" => people().iter().map(|person| format!("{person}\n")).collect(),
+        "list response" => serde_json::to_string_pretty(&json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": 5, "Resources": people(),
+        }))
+        .unwrap(),
+        other => panic!("no form {other}"),
+    }
+}
+
+/// An account with ada, grace, hopper and kay, all of one client.
+fn account(store: Kept) -> Daemon {
+    let daemon = Daemon::start(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]);
+    for (number, name) in [(1, "ada"), (2, "grace"), (3, "hopper"), (9, "kay")] {
+        let mut body = crate::daemon::user(&format!("{name}@example.com"));
+        body["externalId"] = i32::to_string(&number).into();
+        assert_eq!(daemon.post("/Users", &body).status, 201);
+    }
+    daemon
+}
+
+fn against(daemon: &Daemon, text: &str, more: &[&str]) -> Finished {
+    std::fs::write(daemon.directory().join("export"), text).unwrap();
+    daemon.cli(&[&["reconcile", "--account", "default", "--against", "export"], more].concat())
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+/// userName and status of everybody.
+fn everybody(daemon: &Daemon) -> BTreeSet<(String, String)> {
+    let body = daemon.get("/Users?count=100").json();
+    let person = |user: &serde_json::Value| {
+        let status = user[crate::daemon::USHERD]["status"].as_str().unwrap();
+        (user["userName"].as_str().unwrap().to_owned(), status.to_owned())
+    };
+    body["Resources"].as_array().unwrap().iter().map(person).filter(|(name, _)| name != "admin").collect()
+}
+
+#[rstest]
+fn an_export_is_planned_first_then_applied_and_then_there_is_nothing_left_to_do(
+    #[values(Kept::Embedded, Kept::Redis)] store: Kept,
+    #[values("csv", "json lines", "list response")] form: &str,
+) {
+    let daemon = account(store);
+    let before = everybody(&daemon);
+    let plan = against(&daemon, &export(form), &[]);
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    let wanted = [
+        "change\tgrace@example.com\tname",
+        "deactivate\thopper@example.com",
+        "create\tlin@example.com",
+        "unknown here\tmort@example.com\tinactive there: nothing to do",
+        "unknown there\tkay@example.com\tnothing is changed",
+    ];
+    assert_eq!(lines(&plan.stdout), wanted);
+    assert!(plan.stderr.contains("Nothing was changed; --apply does it."), "{}", plan.stderr);
+    assert_eq!(everybody(&daemon), before);
+
+    let done = against(&daemon, &export(form), &["--apply"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let wanted = [
+        "changed\tgrace@example.com\tname",
+        "deactivated\thopper@example.com",
+        "created\tlin@example.com",
+        "unknown here\tmort@example.com\tinactive there: nothing to do",
+        "unknown there\tkay@example.com\tnothing is changed",
+    ];
+    assert_eq!(lines(&done.stdout), wanted);
+    let status = |name: &str, status: &str| (format!("{name}@example.com"), status.to_owned());
+    let active = ["ada", "grace", "kay", "lin"].map(|name| status(name, "Active"));
+    let wanted: BTreeSet<_> = active.into_iter().chain([status("hopper", "Inactive")]).collect();
+    assert_eq!(everybody(&daemon), wanted);
+
+    let again = against(&daemon, &export(form), &["--apply"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let wanted = [
+        "unknown here\tmort@example.com\tinactive there: nothing to do",
+        "unknown there\tkay@example.com\tnothing is changed",
+    ];
+    assert_eq!(lines(&again.stdout), wanted);
+    daemon.assert_consistent("default");
+}
+
+#[test]
+fn a_bad_export_changes_nothing_and_every_mistake_is_named_with_its_line() {
+    let daemon = account(Kept::Embedded);
+    let before = everybody(&daemon);
+    let text = "userName,active\nlin@example.com,true\n,true\nLIN@example.com,true\nmort,perhaps\n";
+    let refused = against(&daemon, text, &["--apply"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
+    for says in [
+        "nothing was changed",
+        "line 3: `userName` is required",
+        "line 4: the same userName as in line 2",
+        "line 5: \"perhaps\"",
+    ] {
+        assert!(refused.stderr.contains(says), "{says} in {}", refused.stderr);
+    }
+    let missing = daemon.cli(&["reconcile", "--account", "default", "--against", "nowhere.csv"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("nowhere.csv cannot be read"), "{}", missing.stderr);
+    assert_eq!(everybody(&daemon), before);
+}
+
+#[test]
+fn what_another_client_manages_is_left_to_it_and_of_several_clients_one_is_named() {
+    let daemon = account(Kept::Embedded);
+    let made = daemon.cli(&["token", "create", "--account", "default", "--name", "entra", "--scope", "users"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let unclear = against(&daemon, CSV, &[]);
+    assert_eq!(unclear.code, 1);
+    assert!(unclear.stderr.contains("several clients have tokens"), "{}", unclear.stderr);
+    let other = against(&daemon, CSV, &["--client", "entra", "--apply"]);
+    assert!(other.stdout.contains("skipped\thopper@example.com\tmanaged by"), "{}", other.stdout);
+    assert!(other.stdout.contains("created\tlin@example.com"), "{}", other.stdout);
+    assert!(everybody(&daemon).contains(&("hopper@example.com".to_owned(), "Active".to_owned())));
+}
+
+const GONE: &str = "nobody reads what is printed any more: stopped";
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_died_is_finished_by_the_next(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    const PEOPLE: usize = 40;
+    let house = House::empty(store).await;
+    let text: String = (0..PEOPLE).map(|number| format!("{{\"userName\":\"p{number}@example.org\"}}\n")).collect();
+    let rows = || {
+        let (sender, rows) = mpsc::channel::<Row>(PEOPLE);
+        read(text.as_bytes(), &mut |row| sender.try_send(row).is_ok()).unwrap();
+        rows
+    };
+    let comparison = house.directory().comparison(&house.account, None, true).await.unwrap();
+    let (lines, mut told) = mpsc::channel(1);
+    // The reader of the lines goes away: as with a broken pipe, or a process that is killed between two rows.
+    let reader = async {
+        let mut heard = 0;
+        while heard < 7 && told.recv().await.is_some() {
+            heard += 1;
+        }
+        drop(told);
+        heard
+    };
+    let run = async {
+        let compared = house.directory().compare(&comparison, rows(), &lines).await;
+        drop(lines);
+        compared
+    };
+    let (compared, heard) = tokio::join!(run, reader);
+    assert_eq!((compared.map_err(|error| error.to_string()), heard), (Err(GONE.to_owned()), 7));
+    let (lines, told) = mpsc::channel(PEOPLE);
+    let compared = house.directory().compare(&comparison, rows(), &lines).await.unwrap();
+    assert!((1..=PEOPLE - 7).contains(&compared.created), "{compared:?}");
+    assert_eq!(compared.created, told.len());
+    for number in 0..PEOPLE {
+        assert!(house.find(&format!("p{number}")).await.exists());
+    }
+}
