@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Own};
-use super::accounts::put_account;
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::request::Request;
@@ -144,8 +143,7 @@ impl Directory {
                 ..AuditEvent::new(context.now, context.actor.clone(), "account.changed")
             };
             let mut batch = context.batch(entropy::commit_id(context.now));
-            batch.writes.push(put_account(&account, found + 1, account.created));
-            batch.writes.push(event.write());
+            context.plan_account(&account, &event, &mut batch);
             Ok(self.committed(&context.space, &batch).await?.then_some(account))
         })
     }

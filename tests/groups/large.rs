@@ -144,6 +144,7 @@ fn a_hundred_thousand_members_cost_no_more_and_lose_nobody(#[values(Store::Embed
 }
 
 /// A ratio within one run, so that the machine does not matter.
+#[expect(clippy::print_stdout, reason = "the figure is what this is run for")]
 fn one_costs_the_same(daemon: &Daemon, small: &str, large: &str, newcomer: &str) {
     const ROUNDS: usize = 300;
     let add = adding(&[newcomer]);
@@ -182,6 +183,7 @@ fn thirty_two_at_once_lose_nobody(daemon: &Daemon, group: &str, others: &[String
 }
 
 /// The group holds all others but 32, and 32 newcomers; then exactly the others and one newcomer.
+#[expect(clippy::print_stdout, reason = "the figure is what this is run for")]
 fn a_replacement_writes_the_difference(store: Store, daemon: &Daemon, group: &str, others: &[String], newcomer: &str) {
     let path = format!("/Groups/{group}");
     let replace = |wanted: &[&str]| patch(json!([{ "op": "replace", "path": "members", "value": list(wanted) }]));
