@@ -1,7 +1,7 @@
 //! G9, the mass-deprovision brake: one client may take access from so many people within ten minutes, and from one a
 //! minute beyond that, until an admin says whether it is meant.
 //!
-//! Losses are counted in the batches that cause them ([`super::tally`]), so the bound holds across replicas. The first
+//! Losses are counted in the batches that cause them (`tally`), so the bound holds across replicas. The first
 //! loss beyond it does not happen; instead the brake's state goes into the account, with one alert. It stays there until
 //! an admin decides: an identity provider that repeats its requests for hours must not get through in portions.
 

@@ -197,6 +197,7 @@ impl Directory {
     ) -> Result<(Context, Account), Error> {
         let (context, _) = self.open_to_write(request, &[]).await?;
         context.require(Scope::Tokens)?;
+        context.is_no_party(Some(client))?;
         let account = context.account.clone();
         let known = account.clients.contains_key(client)
             || self.list_tokens(&account.id).await?.iter().any(|token| token.client == *client);

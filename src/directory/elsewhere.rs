@@ -43,8 +43,10 @@ impl Directory {
         to: &AccountId,
         request_id: Option<String>,
     ) -> Result<Option<SessionToken>, Error> {
-        let (_, admin) = self.enter(&session.request(request_id.clone())).await?;
-        let Some(address) = admin.address.filter(|_| admin.by_code) else { return Ok(None) };
+        let (here, admin) = self.enter(&session.request(request_id.clone())).await?;
+        // The new session is as fresh as a sign-in, so the proof has to be.
+        let is_proven = admin.by_code && admin.is_proven(here.now);
+        let Some(address) = admin.address.filter(|_| is_proven) else { return Ok(None) };
         let Some((context, user)) = self.admin_of(to, &address, request_id).await? else { return Ok(None) };
         let begun = self.begin_session(to, user).await?;
         self.prove_session(&begun).await?;

@@ -2,7 +2,7 @@
 //! wait for an admin, without a link and without a timer. Connecting a provider must never mail 3 000 people by
 //! surprise.
 //!
-//! Invitations are counted in the batches that make them ([`super::tally`]), those that are held as well: while a large
+//! Invitations are counted in the batches that make them (`tally`), those that are held as well: while a large
 //! sync goes on, everything further is held; an hour after it, new people are invited again.
 
 use std::time::Duration;
@@ -109,6 +109,7 @@ impl Directory {
             context.require(decision.scope())?;
             let document = documents.into_iter().next().flatten().ok_or_else(unknown)?;
             let before = UserRecord::decode(&document)?;
+            context.is_no_party(before.user.provisioned_by.as_ref())?;
             if before.user.status_reason() != Some("held") {
                 let user = Some(before.user.id);
                 return Err(self.refuse(&context, decision.audited_as(), user, Refusal::NotHeld));

@@ -182,7 +182,7 @@ pub fn held(client: &str) -> String {
     format!("held:{client}")
 }
 
-/// The tally ([`super::tally`]) of the people who lost access through a client (G9).
+/// The tally (`tally`) of the people who lost access through a client (G9).
 pub fn losses(client: &str) -> String {
     format!("losses.{client}")
 }

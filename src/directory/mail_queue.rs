@@ -267,6 +267,8 @@ impl Directory {
                 0 => Check::Absent { key: key.clone() },
                 revision => Check::Revision { key: key.clone(), revision },
             });
+            // Not into a store that was emptied a moment ago: the fingerprints are in every store that is served.
+            batch.checks.push(Check::Exists { key: keys::signing_keys() });
             batch.writes.push(Write::Put {
                 key,
                 revision: revision + 1,

@@ -10,7 +10,7 @@ use super::tokens::{Token, read_token};
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, ResourceId, TokenId};
 use crate::domain::lifecycle::Provider;
-use crate::domain::names::EmailAddress;
+use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
 use crate::domain::user::State;
@@ -123,6 +123,18 @@ impl Context {
             takeover: token.scopes.contains(Scope::UsersTakeover),
             roles_write: token.scopes.contains(Scope::RolesWrite),
         })
+    }
+
+    /// What holds a client back is for somebody else to decide: an admin, or another client that mails people itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the token that asks is of `client`, or a test token.
+    pub fn is_no_party(&self, client: Option<&ClientName>) -> Result<(), Error> {
+        let is_party = |token: &Token| token.test || Some(&token.client) == client;
+        if self.token.as_ref().is_some_and(is_party) {
+            return Err(Error::Invalid("a client does not decide about itself; ask an Account Admin".to_owned()));
+        }
+        Ok(())
     }
 
     /// The revision of the account's settings that this request was read with.

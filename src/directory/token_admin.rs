@@ -9,6 +9,7 @@ use super::request::{Context, Request};
 use super::tokens::{NewToken, Token, plan_token, read_token, unknown};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{ResourceId, TokenId};
+use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scope, Scopes};
 use crate::store::{Batch, Check};
 
@@ -26,10 +27,20 @@ impl Directory {
     /// Makes a token that may do no more than whoever makes it. The secret is in the answer and nowhere else.
     ///
     /// # Errors
-    /// [`Error::MissingScope`] without `tokens`, or for the first scope that the asking token lacks itself.
-    pub async fn make_token(&self, request: &Request, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
-        let (context, _) = self.open(request, &[]).await?;
+    /// [`Error::MissingScope`] without `tokens`, for the first scope that the asking token lacks itself, and without
+    /// `users:takeover` for a client that is another's name.
+    pub async fn make_token(&self, request: &Request, mut new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
+        let (context, _) = self.open_to_write(request, &[]).await?;
         may_give(&context, &new.scopes)?;
+        if let Some(token) = &context.token {
+            // People belong to the client that made them: whoever speaks in its name has what it has.
+            let others = self.list_tokens(&request.account).await?;
+            if others.iter().any(|other| other.client == new.client) {
+                may_speak_for(&context, &new.client)?;
+            }
+            // Whoever mails nobody makes no token that does.
+            new.test |= token.test;
+        }
         let token = new.with_id(entropy::token_id(context.now), context.now);
         let batch = batch(&context, token.id, "token.created");
         self.store_token(&request.account, token, batch).await
@@ -48,6 +59,7 @@ impl Directory {
     ) -> Result<(Token, ProvisioningToken), Error> {
         let (context, old) = self.token_to_manage(request, id).await?;
         may_give(&context, &old.scopes)?;
+        may_speak_for(&context, &old.client)?;
         if !old.is_alive(context.now) {
             return Err(Error::Invalid("this token has ended; make a new one".to_owned()));
         }
@@ -92,6 +104,15 @@ impl Directory {
             plan_token(&token, document.revision + 1, &mut batch);
             Ok(self.committed(&context.space, &batch).await?.then_some(token))
         })
+    }
+}
+
+/// A token makes tokens of its own client; of others that there are only with `users:takeover`, since it then has what
+/// they have.
+fn may_speak_for(context: &Context, client: &ClientName) -> Result<(), Error> {
+    match &context.token {
+        Some(token) if token.client != *client => context.require(Scope::UsersTakeover),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -23,7 +23,9 @@ impl BoundsTable {
             (&Method::PUT | &Method::PATCH, ["scim", "v2", "Groups", _, ..]) => self.group,
             (&Method::POST, ["scim", "v2", "Bulk"]) => self.bulk,
             // Many people are added in one request: as long as a bulk request, and no more octets than another form.
-            (&Method::POST, ["admin", _, "users", "new"]) => Bounds { body_bytes: self.single.body_bytes, ..self.bulk },
+            (&Method::POST, ["admin", _, "users", "new"] | ["api", "v1", "invitations"]) => {
+                Bounds { body_bytes: self.single.body_bytes, ..self.bulk }
+            }
             _ => self.single,
         }
     }
@@ -59,6 +61,7 @@ mod tests {
     #[case(Method::GET, "/scim/v2/Bulk", SINGLE)]
     #[case(Method::POST, "/api/v1/users", SINGLE)]
     #[case(Method::POST, "/admin/default/users/new", MANY)]
+    #[case(Method::POST, "/api/v1/invitations", MANY)]
     #[case(Method::GET, "/admin/default/users/new", SINGLE)]
     #[case(Method::POST, "/admin/default/users/42", SINGLE)]
     fn only_group_changes_and_bulk_requests_may_be_larger(

@@ -1,7 +1,7 @@
 //! What only a server can be asked about the console; how it looks and feels is tested in a browser.
 
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::daemon::browser::{Browser, form_token};
 use crate::daemon::client::Reply;
@@ -253,4 +253,55 @@ fn more_than_five_hundred_people_are_not_added_at_once_and_the_list_stays() {
     assert!(added.text().contains("500 of 500 people invited."), "{}", added.text());
     let again = post(&mut browser, "/admin/default/users/new", &[("people", &list[0]), ("step", "add")]);
     assert!(again.text().contains("Pending already"), "{}", again.text());
+}
+
+/// People whom policy admits without a mail, made by eight connections at once.
+fn crowd(daemon: &Daemon, count: usize) {
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            scope.spawn(move || {
+                for number in (worker..count).step_by(8) {
+                    let reply = daemon.post("/Users", &json!({ "userName": format!("person{number}") }));
+                    assert_eq!(reply.status, 201, "{}", reply.text());
+                }
+            });
+        }
+    });
+}
+
+/// A ratio within one run, page by page in turns, so that the machine does not matter.
+#[rstest]
+#[ignore = "some minutes: makes a hundred thousand users"]
+fn the_directory_costs_the_same_with_a_thousand_and_with_a_hundred_thousand_people(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let overrides = [
+        ("USHERD_BOOTSTRAP__ADMIN_EMAIL", ADMIN),
+        ("USHERD_PROVISIONING__ADMIT", "silent"),
+        ("USHERD_LIMITS__SCIM", "off"),
+        ("USHERD_STORE__DEADLINE", "60s"),
+    ];
+    let daemons = [1_000, 100_000].map(|count| {
+        let daemon = Daemon::start(store, &overrides);
+        crowd(&daemon, count);
+        daemon
+    });
+    let mut browsers = daemons.each_ref().map(|daemon| signed_in(daemon).0);
+    for view in ["", "?status=active&sort=-added", "?q=person7", "?sort=-name&page=3"] {
+        let mut times: [Vec<u128>; 2] = Default::default();
+        for _ in 0..200 {
+            for (browser, times) in browsers.iter_mut().zip(&mut times) {
+                let began = tokio::time::Instant::now();
+                assert_eq!(browser.open(&format!("/admin/default/users{view}")).status, 200);
+                times.push(began.elapsed().as_micros());
+            }
+        }
+        let [few, many] = times.map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2]
+        });
+        println!("{store:?} {view:?}: {few} us with 1 000, {many} us with 100 000: {:.2}", many as f64 / few as f64);
+        // A search looks at up to 2 000 candidates, of whom a thousand people have fewer.
+        assert!(view.contains("q=") || many * 10 <= few * 12, "{view}: {many} us instead of {few} us");
+    }
 }

@@ -323,6 +323,7 @@ async fn admins_hear_of_what_a_provider_tried_in_vain(#[values(Store::Embedded, 
     house.directory().act(&admin, &id, &Action::Deactivate).await.unwrap();
     let refused = house.directory().create_user(&house.client, user("ada@example.org")).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::DeactivatedByAdmin))), "{refused:?}");
+    house.directory().write_refusals(true).await.unwrap();
     assert_eq!(alerts(&house).await, [("user.provisioned".to_owned(), "ProviderSaysActive".to_owned())]);
 }
 

@@ -1,7 +1,7 @@
 //! Reconciliation: whether what is stored agrees with itself (lifecycle: "Invariants"), and its repair.
 //!
 //! A walk goes over everything in pieces, three times at the most. The first time (`users`, `letters`) looks at each
-//! document by itself and enters into a [`ledger::Ledger`] where it should stand; the entries of the indexes are
+//! document by itself and enters into a `ledger::Ledger` where it should stand; the entries of the indexes are
 //! entered with the opposite sign. Where that does not come to nothing, the second and third time (`places`) find out
 //! which entries are too many and which are missing. On a sound store nothing is read twice.
 //!

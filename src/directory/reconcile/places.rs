@@ -82,7 +82,7 @@ impl<'a> About<'a> {
         if let Some(member) = index.strip_prefix("group-of:") {
             return About::Groups(member);
         }
-        if index.starts_with("assigned:") {
+        if ["assigned:", "managed:", "held:"].iter().any(|of_users| index.starts_with(of_users)) {
             return About::Documents(keys::USER);
         }
         let exact = [

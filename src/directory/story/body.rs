@@ -80,9 +80,18 @@ fn clean(value: &mut Value) {
     }
 }
 
+/// A keyword of a PATCH operation, which clients write in any case.
+fn member<'o>(object: &'o Map<String, Value>, keyword: &str) -> Option<&'o Value> {
+    object.iter().find(|(name, _)| name.eq_ignore_ascii_case(keyword)).map(|(_, value)| value)
+}
+
+fn path_of(object: &Map<String, Value>) -> Option<&str> {
+    member(object, "path").and_then(Value::as_str)
+}
+
 fn clean_object(object: &mut Map<String, Value>) {
     // `{"op": "replace", "path": "password", "value": …}`
-    let secret_path = object.get("path").and_then(Value::as_str).is_some_and(is_secret);
+    let secret_path = path_of(object).is_some_and(is_secret);
     for (name, value) in object.iter_mut() {
         if is_secret(name) || (secret_path && name.eq_ignore_ascii_case("value")) {
             *value = LEFT_OUT.into();
@@ -116,7 +125,7 @@ fn cut(mut text: String, limit: usize) -> String {
 fn find_terms(value: &Value, terms: &mut Vec<String>) {
     match value {
         Value::Object(object) => {
-            if let (Some(path), Some(said)) = (object.get("path").and_then(Value::as_str), object.get("value"))
+            if let (Some(path), Some(said)) = (path_of(object), member(object, "value"))
                 && (is_name(path) || path.starts_with("emails"))
             {
                 note(said, terms);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Line, json, put, read_bodies, read_lines};
+use super::{Line, json, put_after, read_bodies, read_lines};
 use crate::directory::record::UserRecord;
 use crate::directory::{Directory, Error, entropy, keys};
 use crate::domain::ids::AccountId;
@@ -71,9 +71,13 @@ impl Directory {
                 entries.iter().flat_map(|entry| [keys::story(&entry.id), keys::story_bodies(&entry.id)]).collect();
             let documents = self.store.get(&space, &wanted).await?;
             for (entry, chunk) in entries.iter().zip(documents.chunks(2)) {
-                if let Some(batch) = self.forgetting(&known, &entry.id, chunk)? {
-                    // Trimmed meanwhile, it is gone in any case.
-                    self.committed(&space, &batch).await?;
+                let mut chunk = chunk.to_vec();
+                // Whoever forgets somebody else in the same chunk at this moment comes first; trimmed, it is empty.
+                while let Some(batch) = self.forgetting(&known, &entry.id, &chunk)? {
+                    if self.committed(&space, &batch).await? {
+                        break;
+                    }
+                    chunk = self.store.get(&space, &[keys::story(&entry.id), keys::story_bodies(&entry.id)]).await?;
                 }
             }
             page.after = Some(last);
@@ -95,9 +99,10 @@ impl Directory {
         }
         let now = self.store.now();
         let mut batch = Batch::new(entropy::commit_id(now));
-        batch.checks.push(Check::Exists { key: keys::story(id) });
-        batch.writes.push(put(keys::story(id), now, json(&lines)));
-        batch.writes.push(put(keys::story_bodies(id), now, json(&bodies)));
+        let revision = chunk.first().and_then(Option::as_ref).map_or(0, |document| document.revision);
+        batch.checks.push(Check::Revision { key: keys::story(id), revision });
+        batch.writes.push(put_after(revision, keys::story(id), now, json(&lines)));
+        batch.writes.push(put_after(revision, keys::story_bodies(id), now, json(&bodies)));
         Ok(changed.then_some(batch))
     }
 }

@@ -441,6 +441,11 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 /// A document that nobody changes, or of which the latest counts.
 fn put(key: DocumentKey, now: Timestamp, body: Vec<u8>) -> Write {
-    let revision = u64::try_from(now.as_millis()).unwrap_or(1);
+    put_after(0, key, now, body)
+}
+
+/// Over a document of this revision; two writes of one millisecond differ.
+fn put_after(found: u64, key: DocumentKey, now: Timestamp, body: Vec<u8>) -> Write {
+    let revision = u64::try_from(now.as_millis()).unwrap_or(1).max(found + 1);
     Write::Put { key, revision, created: now, modified: now, body: body.into(), state: Bytes::new() }
 }

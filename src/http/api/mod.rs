@@ -1,8 +1,8 @@
 //! `/api/v1`: JSON for admins' scripts and for the workspace that asks who may enter.
 //!
-//! One table of operations ([`operations`]) makes both the routes and the OpenAPI document ([`document`]), so that neither
-//! knows one that the other does not. An [`operation::Operation`] reads path, query and body into types, whose schemas are
-//! derived from the same declarations that read them; a handler takes the [`operation::Call`], asks the directory and
+//! One table of operations (`operations`) makes both the routes and the OpenAPI document (`document`), so that neither
+//! knows one that the other does not. An `operation::Operation` reads path, query and body into types, whose schemas are
+//! derived from the same declarations that read them; a handler takes the `operation::Call`, asks the directory and
 //! answers. Every refusal leaves through [`failure::Failure`].
 
 mod access;

@@ -67,7 +67,7 @@ async fn try_choose(service: &Service, account: &str, request: Request) -> Resul
     if to == desk.token.account {
         return Ok(Redirect::to(&desk.path("")).into_response());
     }
-    if !desk.admin.by_code {
+    if !(desk.admin.by_code && desk.admin.is_proven(desk.context.now)) {
         return Err(desk.prove_first(&path_for(&desk.token.account), &Fields::default()));
     }
     let begun = service.directory.change_account(&desk.token, &to, desk.asked.request_id.clone()).await;

@@ -164,11 +164,14 @@ pub(super) fn sentence(error: &Error) -> Option<(StatusCode, String)> {
         Error::Refused(Refusal::TooSoon { .. }) => StatusCode::TOO_MANY_REQUESTS,
         Error::Refused(_) | Error::Taken { .. } => StatusCode::CONFLICT,
         Error::Invalid(_) | Error::Protocol(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::PreconditionFailed { .. } => {
+            let words = "Somebody changed this at the same moment. Look at it again, and try once more.";
+            return Some((StatusCode::CONFLICT, words.to_owned()));
+        }
         Error::Unauthorized
         | Error::NotAccountAdmin
         | Error::MissingScope(_)
         | Error::NotFound(_)
-        | Error::PreconditionFailed { .. }
         | Error::Paused { .. }
         | Error::Unavailable { .. }
         | Error::Internal(_) => return None,

@@ -17,6 +17,7 @@ use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Refusal;
+use crate::domain::names::fold;
 use crate::domain::user::{ACCOUNT_ADMIN, ProjectAssignment};
 use crate::http::service::Service;
 
@@ -33,6 +34,13 @@ pub(super) fn router() -> Router<Service> {
 impl Person {
     async fn assign(&self, wishes: Wishes) -> Result<UserRecord, Error> {
         self.desk.service.directory.assign(&self.desk.request, &self.id(), &IfMatch::Any, &wishes).await
+    }
+
+    /// As [`Person::assign`], for what was made from the person as they were read: it must not bring back what somebody
+    /// else has taken away since.
+    async fn assign_as_read(&self, wishes: Wishes) -> Result<UserRecord, Error> {
+        let as_read = IfMatch::Versions(vec![self.record.revision]);
+        self.desk.service.directory.assign(&self.desk.request, &self.id(), &as_read, &wishes).await
     }
 
     fn projects(&self) -> &[ProjectAssignment] {
@@ -69,7 +77,8 @@ async fn set_role(State(service): State<Service>, path: Of, request: Request) ->
 async fn try_set_role(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
     let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
     let role = fields.get("role").to_owned();
-    if role == ACCOUNT_ADMIN && person.record.user.account_role != ACCOUNT_ADMIN {
+    // Roles are known whatever their case.
+    if fold(&role) == fold(ACCOUNT_ADMIN) && person.record.user.account_role != ACCOUNT_ADMIN {
         person.desk.require_proof(&format!("{}/role", person.page), &fields)?;
     }
     let dialog = role_dialog(&person, &role);
@@ -207,7 +216,7 @@ async fn try_add_project(service: &Service, Path((account, user)): Of, request: 
     projects.push((project, Some(role)));
     let wishes = Wishes { projects: Some(projects), ..Wishes::default() };
     let note = format!("{} has joined the project.", person.name);
-    person.settle(person.assign(wishes).await, &dialog, &person.page, &note)
+    person.settle(person.assign_as_read(wishes).await, &dialog, &person.page, &note)
 }
 
 /// The person's projects with their roles, but for one.
@@ -265,7 +274,7 @@ async fn try_set_project_role(
     let mut projects = kept_projects(&person, Some(project));
     projects.push((project.to_string(), Some(role)));
     let wishes = Wishes { projects: Some(projects), ..Wishes::default() };
-    person.settle(person.assign(wishes).await, &dialog, &person.page, &note)
+    person.settle(person.assign_as_read(wishes).await, &dialog, &person.page, &note)
 }
 
 fn remove_dialog(person: &Person, project: ResourceId, name: &str) -> Dialog {
@@ -299,5 +308,5 @@ async fn try_remove_project(
     let dialog = remove_dialog(&person, project, &name);
     let wishes = Wishes { projects: Some(kept_projects(&person, Some(project))), ..Wishes::default() };
     let note = format!("{} has left {name}.", person.name);
-    person.settle(person.assign(wishes).await, &dialog, &person.page, &note)
+    person.settle(person.assign_as_read(wishes).await, &dialog, &person.page, &note)
 }
