@@ -95,6 +95,24 @@ impl Refusals {
         events
     }
 
+    /// Events that could not be written are due again, with what came since.
+    fn give_back(&self, account: &AccountId, events: &[AuditEvent]) {
+        let mut counted = self.counted();
+        for event in events {
+            let is_its_own = |attempt: &Attempt| {
+                attempt.account == *account
+                    && attempt.door == event.actor.channel
+                    && attempt.actor == event.actor.name
+                    && attempt.user == event.user
+                    && Some(attempt.code) == event.refused.as_deref()
+            };
+            if let Some((_, count)) = counted.iter_mut().find(|(attempt, _)| is_its_own(attempt)) {
+                count.times = count.times.saturating_add(event.times);
+                count.due = event.at;
+            }
+        }
+    }
+
     fn counted(&self) -> MutexGuard<'_, HashMap<Attempt, Count>> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,17 +147,20 @@ impl Directory {
     /// Writes the refusals that are due; all of them when it is the `last` time.
     ///
     /// # Errors
-    /// Of the store; what could not be written is lost.
+    /// Of the store; what could not be written is due again.
     pub async fn write_refusals(&self, last: bool) -> Result<(), Error> {
         let mut failed = None;
         for (account, events) in self.refusals.take(self.store.now(), last) {
-            let space = Space::Account(account);
+            let space = Space::Account(account.clone());
             for events in events.chunks(AT_ONCE) {
                 let mut batch = Batch::new(entropy::commit_id(self.store.now()));
                 // Nothing is to appear again in an account that was deleted.
                 batch.checks.push(Check::Exists { key: keys::settings() });
                 events.iter().for_each(|event| event.add_to(&mut batch));
-                failed = self.committed(&space, &batch).await.err().or(failed);
+                if let Err(error) = self.committed(&space, &batch).await {
+                    self.refusals.give_back(&account, events);
+                    failed = Some(error);
+                }
             }
         }
         failed.map_or(Ok(()), Err)
@@ -161,7 +182,8 @@ mod tests {
         let user = Some(ResourceId::from_uuid(Uuid::from_u128(user)));
         let account = "acme".parse().unwrap();
         let attempt = Attempt { account, door: Door::Scim, actor: "okta".to_owned(), user, code: "already_exists" };
-        refusals.note(attempt, AuditEvent { user, ..AuditEvent::new(at(seconds), actor, "user.provisioned") });
+        let refused = Some("already_exists".to_owned());
+        refusals.note(attempt, AuditEvent { user, refused, ..AuditEvent::new(at(seconds), actor, "user.provisioned") });
     }
 
     fn written(refusals: &Refusals, seconds: i64) -> Vec<u64> {
@@ -181,6 +203,21 @@ mod tests {
         assert!(written(&refusals, 1_200).is_empty(), "nothing came since, and it is forgotten");
         refuse(&refusals, 1, 1_201);
         assert_eq!(written(&refusals, 1_201), [1]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_due_again_with_what_came_since() {
+        let refusals = Refusals::default();
+        refuse(&refusals, 1, 0);
+        refuse(&refusals, 1, 1);
+        let taken = refusals.take(at(1), false);
+        assert!(written(&refusals, 2).is_empty());
+        refuse(&refusals, 1, 3);
+        for (account, events) in taken {
+            refusals.give_back(&account, &events);
+        }
+        assert_eq!(written(&refusals, 4), [3]);
+        assert!(written(&refusals, 5).is_empty());
     }
 
     #[test]

@@ -212,13 +212,19 @@ fn counted(fate: &Fate) -> MailOutcome {
 /// What a failed attempt says about the relay; `None` when it speaks of this mail only. A refusal of the mail itself by a
 /// relay that has just taken others is that mail's own: one poisoned letter must not stop the queue.
 fn word_of(failure: &SendFailure, worked: bool) -> Option<Word> {
-    let reply = failure.text().to_owned();
+    let reply = without_addresses(failure.text());
     match failure {
         SendFailure::Configuration { of_mail: true, .. } if worked => None,
         SendFailure::Configuration { .. } => Some(Word::Refuses { reply }),
         SendFailure::Throttled { .. } => Some(Word::AsksForLess { reply }),
         SendFailure::Temporary { .. } | SendFailure::RecipientRefused { .. } | SendFailure::Unknown { .. } => None,
     }
+}
+
+/// What is told of the queue is told to the admins of every account; whom the mail was for is not their business.
+fn without_addresses(reply: &str) -> String {
+    let worded = |word| if str::contains(word, '@') { "(address)" } else { word };
+    reply.split(' ').map(worded).collect::<Vec<_>>().join(" ")
 }
 
 /// What a failed attempt means: who retries, and when. `paused_until` is given when the queue waits for an operator.
@@ -249,5 +255,16 @@ fn outcome_of(fate: &Fate) -> &'static str {
         Fate::Bounced { .. } => "bounced",
         Fate::Later { .. } => "later",
         Fate::GivenUp { .. } => "given up",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_the_queue_names_nobody() {
+        let reply = "554 5.7.1 <bob@other.example>: Relay access denied";
+        assert_eq!(without_addresses(reply), "554 5.7.1 (address) Relay access denied");
     }
 }

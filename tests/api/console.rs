@@ -55,6 +55,8 @@ fn an_account_admin_is_made_only_by_whoever_has_proven_lately_who_they_are() {
 
     // What grants little needs no more than the session.
     assert_eq!(post(&mut browser, &dialog, &[("role", "System Admin")]).status, 303);
+    let in_other_case = post(&mut browser, &dialog, &[("role", "account ADMIN")]);
+    assert!(in_other_case.header("location").starts_with("/admin/default/prove?"), "{}", in_other_case.text());
     let sent_away = post(&mut browser, &dialog, &[("role", "Account Admin")]);
     assert_eq!((sent_away.status, role(&daemon, &ada)), (303, "System Admin".into()));
     let prove = sent_away.header("location").to_owned();

@@ -70,6 +70,41 @@ fn a_token_gives_no_more_than_it_has(#[values(Store::Embedded, Store::Redis)] st
     assert_eq!(rotate(&all, &id).status, 400, "what has ended has no successor");
 }
 
+#[rstest]
+fn a_client_speaks_for_no_other_and_lets_nobody_pass_itself(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let daemon = Daemon::start(store, &[("USHERD_PROVISIONING__HOLD_ABOVE", "0")]);
+    let token = |name: &str, scopes: &str| {
+        let made = daemon.cli(&["token", "create", "--account", "default", "--name", name, "--scope", scopes]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        made.stdout.trim().to_owned()
+    };
+    let hr = token("hr", "users,tokens,invitations");
+    token("okta", "users");
+    let ask = |method: &str, path: &str, body: Value| {
+        daemon.request(method, &format!("/api/v1{path}")).bearer(&hr).json(&body).send()
+    };
+    let make = |client: &str| ask("POST", "/tokens", json!({ "client": client, "scopes": ["users"] }));
+    // People belong to the client that made them.
+    let refused = make("okta");
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (403, &json!("missing_scope")));
+    assert!(refused.text().contains("users:takeover"), "{}", refused.text());
+    assert_eq!(make("hr").status, 201);
+    assert_eq!(make("new").status, 201);
+
+    let ada =
+        daemon.request("POST", "/scim/v2/Users").bearer(&hr).json(&json!({ "userName": "ada@example.com" })).send();
+    assert_eq!(ada.status, 201, "{}", ada.text());
+    let id = ada.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.status(&id), "Pending held");
+    let own = ask("POST", &format!("/users/{id}/held/send"), json!({}));
+    assert_eq!(own.status, 400, "{}", own.text());
+    assert_eq!(daemon.status(&id), "Pending held");
+    let other = token("desk", "users,tokens,invitations");
+    let sent = daemon.request("POST", &format!("/api/v1/users/{id}/held/send")).bearer(&other).json(&json!({})).send();
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    assert_eq!(daemon.status(&id), "Pending");
+}
+
 /// One of everything in the account, by the first segment of its path.
 fn furnished(daemon: &Daemon, token: &str) -> BTreeMap<&'static str, String> {
     let make = |path: &str, body: Value| {

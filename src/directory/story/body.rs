@@ -179,6 +179,7 @@ mod tests {
             json!({ "userName": "ada", "password": "hunter2" }),
             json!({ "userName": "ada", "urn:ietf:params:scim:schemas:core:2.0:User:Password": "hunter2" }),
             json!({ "Operations": [{ "op": "replace", "path": "password", "value": "hunter2" }] }),
+            json!({ "Operations": [{ "Op": "Replace", "Path": "Password", "Value": "hunter2" }] }),
             json!({ "Operations": [{ "op": "replace", "value": { "password": { "new": "hunter2" } } }] }),
             json!({ "Operations": [{ "op": "add", "path": "roles", "value": "{\"password\":\"hunter2\"}" }] }),
             json!({ "clientSecret": ["hunter2"], "x": { "apiKey": "hunter2" } }),
