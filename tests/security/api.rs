@@ -58,7 +58,7 @@ fn body(operation: &str) -> Option<Value> {
         ("inviteUsers", json!({ "emails": ["new@example.com"] })),
         ("createLicense", json!({ "displayName": "New", "seats": 3 })),
         ("updateLicense", json!({ "seats": 3 })),
-        ("createToken", json!({ "client": "made", "scopes": ["tokens"] })),
+        ("createToken", json!({ "client": "tests", "scopes": ["tokens"] })),
         ("rotateToken", json!({})),
     ]);
     let named = || operation.starts_with("create") || operation.starts_with("update");
