@@ -38,7 +38,8 @@ impl Directory {
     pub async fn reconcile(&self, account: &AccountId, mode: Mode) -> Result<Report, Error> {
         self.account(account).await?;
         let mut run = Run::new(self, account, mode);
-        match run.everything().await {
+        // On the heap: a repair goes through the whole lifecycle, whose futures are large.
+        match Box::pin(run.everything()).await {
             Ok(()) | Err(Halt::TooMany) => Ok(run.report),
             Err(Halt::Failed(error)) => Err(error),
         }

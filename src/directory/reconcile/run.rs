@@ -152,10 +152,10 @@ impl<'a> Run<'a> {
     async fn documents(&mut self, context: &Context, found: Vec<(DocumentKey, Document)>) -> Result<(), Halt> {
         self.report.documents += found.len();
         let (users, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| key.kind == keys::USER);
-        self.users(context, &users).await?;
+        Box::pin(self.users(context, &users)).await?;
         for (key, document) in &others {
             match key.kind {
-                keys::OUTBOX => self.letter(key, document).await?,
+                keys::OUTBOX => Box::pin(self.letter(key, document)).await?,
                 _ => self.other(key, document).await?,
             }
         }
