@@ -14,25 +14,19 @@ use super::keyfile::KeyFileError;
 use super::open::{Opened, StartError, Waiting, open_on};
 use super::reconcile;
 use super::socket::{Held, ask_daemon};
-use super::{story, webhook};
+use super::{clients, mails, story, webhook};
 use crate::cli::{
-    AccountCommand, AdminCommand, BrakeCommand, ClientCommand, Command, JobsCommand, KeysCommand, MailCommand,
-    TokenCommand, UserCommand,
+    AccountCommand, AdminCommand, Command, JobsCommand, KeysCommand, MailCommand, TokenCommand, UserCommand,
 };
 use crate::config::Settings;
 use crate::directory::account_settings::{AccountChanges, Setting};
 use crate::directory::accounts::{WrongStore, by_operator};
-use crate::directory::brake::BrakeDecision;
-use crate::directory::clients::{BrakeState, ClientSummary};
-use crate::directory::hold::Deciding;
 use crate::directory::record::UserRecord;
 use crate::directory::tokens::{NewToken, Token, TokenSummary};
 use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
-use crate::domain::ids::{AccountId, OutboxId, TokenId};
-use crate::domain::names::{ClientName, EmailAddress};
-use crate::domain::time::Timestamp;
-use crate::jobs::mail::{self, Addressee, Mailer};
+use crate::domain::ids::{AccountId, TokenId};
+use crate::jobs::mail::Mailer;
 use crate::jobs::schedule::JobName;
 use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
@@ -123,13 +117,13 @@ pub(super) async fn run(tools: &Tools<'_>, command: &Command) -> Result<Output, 
     match command {
         Command::Account(command) => account(tools, command).await,
         Command::Token(command) => token(tools, command).await,
-        Command::Client(command) => client(tools, command).await,
-        Command::Brake(command) => brake(tools, command).await,
+        Command::Client(command) => clients::client(tools, command).await,
+        Command::Brake(command) => clients::brake(tools, command).await,
         Command::Admin(AdminCommand::Grant { account, user }) => grant(tools, account, user).await,
         Command::User(UserCommand::Show { account, name, story }) => show_user(tools, account, name, *story).await,
-        Command::Mail(MailCommand::Test { to, locale }) => test_mail(tools, to, locale.as_deref()).await,
-        Command::Mail(MailCommand::Dead { account }) => dead_mails(tools, account).await,
-        Command::Mail(MailCommand::Retry { account, letters }) => retry_mails(tools, account, letters).await,
+        Command::Mail(MailCommand::Test { to, locale }) => mails::test(tools, to, locale.as_deref()).await,
+        Command::Mail(MailCommand::Dead { account }) => mails::dead(tools, account).await,
+        Command::Mail(MailCommand::Retry { account, letters }) => mails::retry(tools, account, letters).await,
         Command::Webhook(command) => webhook::run(tools, command).await,
         Command::Jobs(JobsCommand::Run { job }) => run_job(tools, *job).await,
         Command::Reconcile { account, against: Some(file), apply, client, .. } => {
@@ -265,77 +259,6 @@ async fn one_token(directory: &Directory, account: &AccountId, named: &str) -> R
     }
 }
 
-async fn client(tools: &Tools<'_>, command: &ClientCommand) -> Result<Output, CommandError> {
-    let directory = tools.directory;
-    match command {
-        ClientCommand::List { account } => {
-            let (context, _) = directory.open(&by_operator(account), &[]).await?;
-            let clients = directory.clients(&context).await?;
-            let lines = clients.iter().map(|client| describe(client, context.now));
-            Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
-        }
-        ClientCommand::Pause { account, name } => {
-            directory.pause_client(&by_operator(account), name).await?;
-            Ok(said(format!("The client {name} is paused: it reads, and writes nothing.")))
-        }
-        ClientCommand::Resume { account, name } => {
-            directory.resume_client(&by_operator(account), name).await?;
-            Ok(said(format!("The client {name} is not paused.")))
-        }
-        ClientCommand::Held { account, name, decision } => {
-            let Deciding { held, goes_on } = directory.decide_held(&by_operator(account), name, *decision).await?;
-            let progress = if goes_on { "is being carried out in the background" } else { "is carried out" };
-            Ok(said(format!("The decision on {held} held invitations of the client {name} {progress}.")))
-        }
-    }
-}
-
-/// A line of `client list`.
-fn describe(client: &ClientSummary, now: Timestamp) -> String {
-    let at = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
-    let living = client.tokens.iter().filter(|summary| summary.token.is_alive(now)).count();
-    let mut line = format!(
-        "{}\ttokens {living}\tusers {}\theld {}\tlast used {}",
-        client.name,
-        client.managed,
-        client.held,
-        at(client.last_used)
-    );
-    if let Some(paused) = &client.paused {
-        write!(line, "\tpaused {}", paused.at).expect("writing to memory");
-    }
-    match &client.brake {
-        Some(BrakeState::Engaged { since, .. }) => write!(line, "\tbraked {since}"),
-        Some(BrakeState::Rejected { since, .. }) => write!(line, "\tbraked {since}, rejected"),
-        Some(BrakeState::Released { until, .. }) if *until > now => write!(line, "\tunbraked until {until}"),
-        Some(BrakeState::Released { .. }) | None => Ok(()),
-    }
-    .expect("writing to memory");
-    line
-}
-
-async fn brake(tools: &Tools<'_>, command: &BrakeCommand) -> Result<Output, CommandError> {
-    let directory = tools.directory;
-    match command {
-        BrakeCommand::Resume { account, client: Some(client) } => {
-            directory.decide_brake(&by_operator(account), client, BrakeDecision::Resume).await?;
-            Ok(said(format!("The client {client} goes on; nothing is held up for an hour.")))
-        }
-        BrakeCommand::Resume { account, client: None } => {
-            let resumed = directory.resume_brakes(&by_operator(account)).await?;
-            let names = resumed.iter().map(ClientName::as_str).collect::<Vec<_>>().join(", ");
-            Ok(said(match names.as_str() {
-                "" => format!("No brake is on in account {account}."),
-                names => format!("These clients go on, and nothing is held up for an hour: {names}."),
-            }))
-        }
-        BrakeCommand::Reject { account, client } => {
-            directory.decide_brake(&by_operator(account), client, BrakeDecision::Reject).await?;
-            Ok(said(format!("Nobody loses access through the client {client} until its brake is resumed.")))
-        }
-    }
-}
-
 async fn grant(tools: &Tools<'_>, account: &AccountId, user: &str) -> Result<Output, CommandError> {
     let granted = tools.directory.grant_admin(account, user).await?;
     let name = granted.record.user.user_name.as_str();
@@ -388,58 +311,6 @@ pub(super) fn shown(directory: &Directory, record: &UserRecord) -> serde_json::V
         "created": record.created.to_string(),
         "lastModified": record.modified.to_string(),
     })
-}
-
-/// So many dead letters are listed, or tried again, at once.
-const MAX_DEAD: usize = 1_000;
-
-async fn dead_mails(tools: &Tools<'_>, account: &AccountId) -> Result<Output, CommandError> {
-    let dead = tools.directory.dead_letters(&by_operator(account), MAX_DEAD).await?;
-    let lines = dead.iter().map(|letter| {
-        let given_up = letter.dead.map(|at| at.to_string()).unwrap_or_default();
-        let reply = letter.last_reply.as_deref().unwrap_or_default();
-        format!("{}\t{}\t{}\t{given_up}\t{reply}", letter.id, letter.kind.as_str(), letter.to.masked())
-    });
-    Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
-}
-
-/// Tries these dead letters again, or all; one that is refused keeps no other from its try.
-async fn retry_mails(tools: &Tools<'_>, account: &AccountId, letters: &[OutboxId]) -> Result<Output, CommandError> {
-    let request = by_operator(account);
-    let letters = match letters {
-        [] => tools.directory.dead_letters(&request, MAX_DEAD).await?.iter().map(|letter| letter.id).collect(),
-        named => named.to_vec(),
-    };
-    let (mut tried, mut refused) = (0, Vec::new());
-    for id in letters {
-        match tools.directory.revive_letter(&request, id).await {
-            Ok(()) => tried += 1,
-            Err(error @ (Error::Refused(_) | Error::NotFound(_))) => refused.push(format!("{id}: {error}")),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if refused.is_empty() {
-        return Ok(said(format!("{tried} mails are tried again.")));
-    }
-    Err(CommandError::Failed(format!("{tried} mails are tried again; these are not:\n{}", refused.join("\n"))))
-}
-
-async fn test_mail(tools: &Tools<'_>, address: &EmailAddress, locale: Option<&str>) -> Result<Output, CommandError> {
-    let now = tools.directory.store().now();
-    let context = mail::Context {
-        account_name: "usherd",
-        recipient_name: None,
-        preferred_language: locale,
-        zone: &tools.settings.jobs.time_zone,
-        now,
-    };
-    let id = entropy::outbox_id(now).to_string();
-    let addressee = Addressee { address: address.as_str(), name: None, id: &id, date: now };
-    let failed =
-        |failure: mail::SendFailure| CommandError::Failed(format!("the mail was not accepted: {}", failure.text()));
-    let message = tools.mailer.compose(&mail::Mail::Test, &context, &addressee).map_err(failed)?;
-    let accepted = tools.mailer.transport().send(&message).await.map_err(failed)?;
-    Ok(said(format!("The mail to {address} was accepted: {}", accepted.reply)))
 }
 
 /// Runs a job now. Those of the lifecycle act on whatever is due in every account.

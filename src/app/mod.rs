@@ -4,10 +4,12 @@
 //! test runs the same daemon as `main`.
 
 mod bootstrap;
+mod clients;
 mod command;
 mod daemon;
 mod install;
 mod keyfile;
+mod mails;
 mod office;
 mod open;
 mod reconcile;

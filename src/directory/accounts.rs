@@ -109,18 +109,8 @@ async fn keys_match(store: &Store, ring: &KeyRing) -> Result<bool, WrongStore> {
     }
     let now = store.now();
     let mut batch = Batch::new(entropy::commit_id(now));
-    batch.checks.push(match &document {
-        Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
-        None => Check::Absent { key: key.clone() },
-    });
-    batch.writes.push(Write::Put {
-        key,
-        revision: document.as_ref().map_or(0, |document| document.revision) + 1,
-        created: document.as_ref().map_or(now, |document| document.created),
-        modified: now,
-        body: serde_json::to_vec(&all).expect("fingerprints have only string keys").into(),
-        state: bytes::Bytes::new(),
-    });
+    let body = serde_json::to_vec(&all).expect("fingerprints have only string keys");
+    batch.replace(key, document.as_ref(), now, body);
     match store.commit(&Space::Installation, &batch).await {
         Ok(_) => Ok(true),
         Err(StoreError::Conflict(_)) => Ok(false),

@@ -20,7 +20,7 @@ use super::timers::{DueWork, system};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Claim, Event, EventId, Index, Page, Write};
+use crate::store::{Batch, Bounds, Claim, Event, EventId, Index, Page, Write};
 
 /// One kind of urgent alert goes out at most this often.
 const COOLDOWN: Duration = Duration::from_secs(60 * 60);
@@ -110,6 +110,10 @@ impl AuditEvent {
 }
 
 impl Told {
+    fn to_body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("what was told has only string keys")
+    }
+
     /// Takes note of what was appended to the audit.
     fn read(&mut self, events: &[Event]) {
         for event in events {
@@ -151,12 +155,11 @@ impl Directory {
             told.read(&events);
             let bulletins = told.ripe(context.now);
             let mut batch = self.of_claim(claim);
-            check_told(&mut batch, document.as_ref());
             let admins = self.admins(&context).await?;
             for bulletin in &bulletins {
                 put_bulletin(&mut batch, &context, &admins, bulletin);
             }
-            batch.writes.push(put_told(&told, document.as_ref(), context.now));
+            batch.replace(keys::alerts(), document.as_ref(), context.now, told.to_body());
             let more = (events.len() == EVENTS_AT_ONCE).then_some(context.now);
             batch.writes.push(match more.or_else(|| told.next()) {
                 Some(due) => Write::TimerSet { owner: keys::alerts(), due },
@@ -184,12 +187,11 @@ impl Directory {
             let (bulletin, until) = self.gather(&context, told.digest).await?;
             told.digest = until;
             let mut batch = context.batch(entropy::commit_id(context.now));
-            check_told(&mut batch, document.as_ref());
             let says_something = !bulletin.lines.is_empty() || bulletin.paused.is_some();
             if says_something {
                 put_bulletin(&mut batch, &context, &self.admins(&context).await?, &bulletin);
             }
-            batch.writes.push(put_told(&told, document.as_ref(), context.now));
+            batch.replace(keys::alerts(), document.as_ref(), context.now, told.to_body());
             Ok(self.committed(&context.space, &batch).await?.then_some(says_something))
         })
     }
@@ -260,25 +262,6 @@ fn put_bulletin(batch: &mut Batch, context: &Context, admins: &[UserRecord], bul
 fn read_told(document: Option<&crate::store::Document>) -> Result<Told, Error> {
     let Some(document) = document else { return Ok(Told::default()) };
     serde_json::from_slice(&document.body).map_err(|error| Error::damaged("alerts", error))
-}
-
-fn check_told(batch: &mut Batch, document: Option<&crate::store::Document>) {
-    let key = keys::alerts();
-    batch.checks.push(match document {
-        Some(document) => Check::Revision { key, revision: document.revision },
-        None => Check::Absent { key },
-    });
-}
-
-fn put_told(told: &Told, document: Option<&crate::store::Document>, now: Timestamp) -> Write {
-    Write::Put {
-        key: keys::alerts(),
-        revision: document.map_or(0, |document| document.revision) + 1,
-        created: document.map_or(now, |document| document.created),
-        modified: now,
-        body: serde_json::to_vec(told).expect("what was told has only string keys").into(),
-        state: bytes::Bytes::new(),
-    }
 }
 
 fn event_id((millis, sequence): Read) -> EventId {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Error;
 use super::{Directory, entropy, keys};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Space, Write};
+use crate::store::{Batch, Check, Document, Space};
 
 /// How long the queue waits after the relay asked for less, and at first after it refused.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -246,37 +246,26 @@ impl Directory {
         .await
     }
 
-    async fn load_queue(&self) -> Result<(MailQueue, u64), Error> {
+    async fn load_queue(&self) -> Result<(MailQueue, Option<Document>), Error> {
         let document = self.store.get(&Space::Installation, &[keys::mail_queue()]).await?.pop().flatten();
-        let Some(document) = document else { return Ok((MailQueue::default(), 0)) };
-        let queue = serde_json::from_slice(&document.body).map_err(|error| Error::damaged("mail queue", error))?;
-        Ok((queue, document.revision))
+        let queue = document.as_ref().map(|document| serde_json::from_slice(&document.body)).transpose();
+        let queue = queue.map_err(|error| Error::damaged("mail queue", error))?;
+        Ok((queue.unwrap_or_default(), document))
     }
 
     async fn change_queue<T>(&self, change: impl Fn(&mut MailQueue, Timestamp) -> T + Sync) -> Result<T, Error> {
         retrying!(self, {
-            let (before, revision) = self.load_queue().await?;
+            let (before, document) = self.load_queue().await?;
             let (mut after, now) = (before.clone(), self.store.now());
             let done = change(&mut after, now);
             if after == before {
                 return Ok(Some(done));
             }
             let mut batch = Batch::new(entropy::commit_id(now));
-            let key = keys::mail_queue();
-            batch.checks.push(match revision {
-                0 => Check::Absent { key: key.clone() },
-                revision => Check::Revision { key: key.clone(), revision },
-            });
             // Not into a store that was emptied a moment ago: the fingerprints are in every store that is served.
             batch.checks.push(Check::Exists { key: keys::signing_keys() });
-            batch.writes.push(Write::Put {
-                key,
-                revision: revision + 1,
-                created: now,
-                modified: now,
-                body: serde_json::to_vec(&after).expect("a queue has only string keys").into(),
-                state: bytes::Bytes::new(),
-            });
+            let body = serde_json::to_vec(&after).expect("a queue has only string keys");
+            batch.replace(keys::mail_queue(), document.as_ref(), now, body);
             Ok(self.committed(&Space::Installation, &batch).await?.then_some(done))
         })
     }

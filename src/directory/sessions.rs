@@ -17,7 +17,7 @@ use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::secrets::{Scope, TokenHash};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Document, Space, Write};
+use crate::store::{Batch, Document, Space};
 
 /// A session that was not used for so long is over.
 pub const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -158,19 +158,8 @@ pub(super) fn put_sessions(
     sessions: &Sessions,
     now: Timestamp,
 ) {
-    let key = keys::sessions(user);
-    batch.checks.push(match document {
-        Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
-        None => Check::Absent { key: key.clone() },
-    });
-    batch.writes.push(Write::Put {
-        key,
-        revision: document.map_or(0, |document| document.revision) + 1,
-        created: document.map_or(now, |document| document.created),
-        modified: now,
-        body: serde_json::to_vec(sessions).expect("sessions have only string keys").into(),
-        state: bytes::Bytes::new(),
-    });
+    let body = serde_json::to_vec(sessions).expect("sessions have only string keys");
+    batch.replace(keys::sessions(user), document, now, body);
 }
 
 impl Directory {

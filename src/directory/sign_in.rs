@@ -118,19 +118,8 @@ impl Codes {
     }
 
     fn put(&self, batch: &mut Batch, user: ResourceId, document: Option<&Document>, now: Timestamp) {
-        let key = keys::sign_in(user);
-        batch.checks.push(match document {
-            Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
-            None => Check::Absent { key: key.clone() },
-        });
-        batch.writes.push(Write::Put {
-            key,
-            revision: document.map_or(0, |document| document.revision) + 1,
-            created: document.map_or(now, |document| document.created),
-            modified: now,
-            body: serde_json::to_vec(self).expect("codes have only string keys").into(),
-            state: bytes::Bytes::new(),
-        });
+        let body = serde_json::to_vec(self).expect("codes have only string keys");
+        batch.replace(keys::sign_in(user), document, now, body);
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Document, Space, Write};
+use crate::store::{Batch, Check, Document, Space};
 
 /// When a job ran last in an account, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,21 +140,11 @@ impl Directory {
         document: Option<&Document>,
         run: &LastRun,
     ) -> Result<bool, Error> {
-        let (key, now) = (keys::job(job), self.store.now());
+        let now = self.store.now();
         let mut batch = Batch::new(entropy::commit_id(now));
         batch.checks.push(Check::Exists { key: keys::settings() });
-        batch.checks.push(match document {
-            Some(document) => Check::Revision { key: key.clone(), revision: document.revision },
-            None => Check::Absent { key: key.clone() },
-        });
-        batch.writes.push(Write::Put {
-            key,
-            revision: document.map_or(0, |document| document.revision) + 1,
-            created: document.map_or(now, |document| document.created),
-            modified: now,
-            body: serde_json::to_vec(run).expect("a run has only string keys").into(),
-            state: bytes::Bytes::new(),
-        });
+        let body = serde_json::to_vec(run).expect("a run has only string keys");
+        batch.replace(keys::job(job), document, now, body);
         self.committed(&Space::Account(account.clone()), &batch).await
     }
 

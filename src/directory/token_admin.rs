@@ -29,21 +29,24 @@ impl Directory {
     /// # Errors
     /// [`Error::MissingScope`] without `tokens`, for the first scope that the asking token lacks itself, and without
     /// `users:takeover` for a client that is another's name.
-    pub async fn make_token(&self, request: &Request, mut new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
-        let (context, _) = self.open_to_write(request, &[]).await?;
-        may_give(&context, &new.scopes)?;
-        if let Some(token) = &context.token {
-            // People belong to the client that made them: whoever speaks in its name has what it has.
-            let others = self.list_tokens(&request.account).await?;
-            if others.iter().any(|other| other.client == new.client) {
-                may_speak_for(&context, &new.client)?;
+    pub async fn make_token(&self, request: &Request, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
+        retrying!(self, {
+            let (context, _) = self.open_to_write(request, &[]).await?;
+            may_give(&context, &new.scopes)?;
+            let mut new = new.clone();
+            if let Some(token) = &context.token {
+                // People belong to the client that made them: whoever speaks in its name has what it has.
+                let others = self.list_tokens(&request.account).await?;
+                if others.iter().any(|other| other.client == new.client) {
+                    may_speak_for(&context, &new.client)?;
+                }
+                // Whoever mails nobody makes no token that does.
+                new.test |= token.test;
             }
-            // Whoever mails nobody makes no token that does.
-            new.test |= token.test;
-        }
-        let token = new.with_id(entropy::token_id(context.now), context.now);
-        let batch = batch(&context, token.id, "token.created");
-        self.store_token(&request.account, token, batch).await
+            let token = new.with_id(entropy::token_id(context.now), context.now);
+            let batch = batch(&context, token.id, "token.created");
+            self.store_token(&request.account, token, batch).await
+        })
     }
 
     /// A second token of the same client with the same rights; the first lives on for `overlap` at the most.

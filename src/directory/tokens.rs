@@ -154,8 +154,11 @@ impl Directory {
     /// [`Error::NotFound`] when there is no such account.
     pub async fn create_token(&self, account: &AccountId, new: NewToken) -> Result<(Token, ProvisioningToken), Error> {
         self.account(account).await?;
-        let now = self.store.now();
-        self.store_token(account, new.with_id(entropy::token_id(now), now), Batch::new(entropy::commit_id(now))).await
+        retrying!(self, {
+            let now = self.store.now();
+            let token = new.clone().with_id(entropy::token_id(now), now);
+            self.store_token(account, token, Batch::new(entropy::commit_id(now))).await
+        })
     }
 
     /// Makes a token of a secret that the operator chose. The same secret again changes nothing, also when several
@@ -189,24 +192,27 @@ impl Directory {
         self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
     }
 
-    /// Puts a token, along with what else `batch` is to do, and lets its new secret lead to it.
+    /// Puts a token, along with what else `batch` is to do, and lets its new secret lead to it. `None` when what the
+    /// batch checks does not hold any more.
     pub(super) async fn store_token(
         &self,
         account: &AccountId,
         token: Token,
         mut batch: Batch,
-    ) -> Result<(Token, ProvisioningToken), Error> {
+    ) -> Result<Option<(Token, ProvisioningToken)>, Error> {
         let secret = ProvisioningToken::from_random(entropy::secret());
         record(&token, &mut batch);
-        self.store.commit(&Space::Account(account.clone()), &batch).await?;
+        if !self.committed(&Space::Account(account.clone()), &batch).await? {
+            return Ok(None);
+        }
 
         // Last, and in the slot of the installation: until it is there, nobody can use the token.
         if self.committed(&Space::Installation, &pointer(account, token.id, &secret, token.created)).await? {
-            return Ok((token, secret));
+            return Ok(Some((token, secret)));
         }
         // A repeated commit finds its own entry, since this batch puts no document.
         match self.identify(secret.expose()).await? {
-            (owner, id) if owner == *account && id == token.id => Ok((token, secret)),
+            (owner, id) if owner == *account && id == token.id => Ok(Some((token, secret))),
             _ => Err(Error::Invalid("this token exists already".to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::error::StoreError;
-use super::model::{ClaimToken, DocumentKey, Entry, Index, Owner};
+use super::model::{ClaimToken, Document, DocumentKey, Entry, Index, Owner};
 use crate::domain::ids::CommitId;
 use crate::domain::time::Timestamp;
 
@@ -124,6 +124,22 @@ impl Batch {
 
     pub const fn new(commit: CommitId) -> Self {
         Batch { commit, checks: Vec::new(), writes: Vec::new() }
+    }
+
+    /// Puts a document without a state over the one that was read, which is to be the same still: absent when it was.
+    pub fn replace(&mut self, key: DocumentKey, found: Option<&Document>, now: Timestamp, body: impl Into<Bytes>) {
+        self.checks.push(match found {
+            Some(found) => Check::Revision { key: key.clone(), revision: found.revision },
+            None => Check::Absent { key: key.clone() },
+        });
+        self.writes.push(Write::Put {
+            key,
+            revision: found.map_or(0, |found| found.revision) + 1,
+            created: found.map_or(now, |found| found.created),
+            modified: now,
+            body: body.into(),
+            state: Bytes::new(),
+        });
     }
 
     /// Whether committing this batch once more cannot apply it twice.

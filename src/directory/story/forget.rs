@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Line, json, put_after, read_bodies, read_lines};
+use super::{Line, json, put_after, read};
 use crate::directory::record::UserRecord;
 use crate::directory::{Directory, Error, entropy, keys};
 use crate::domain::ids::AccountId;
@@ -86,8 +86,8 @@ impl Directory {
 
     /// The batch that rewrites a chunk; `None` when it is about others only.
     fn forgetting(&self, known: &Known, id: &str, chunk: &[Option<Document>]) -> Result<Option<Batch>, Error> {
-        let mut lines = read_lines(chunk.first().and_then(Option::as_ref))?;
-        let mut bodies = read_bodies(chunk.get(1).and_then(Option::as_ref))?;
+        let mut lines = read::<Line>(chunk.first().and_then(Option::as_ref))?;
+        let mut bodies = read::<Option<String>>(chunk.get(1).and_then(Option::as_ref))?;
         bodies.resize(lines.len(), None);
         let mut changed = false;
         for (line, body) in lines.iter_mut().zip(&mut bodies) {

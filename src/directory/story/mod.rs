@@ -16,6 +16,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -258,7 +259,7 @@ impl Directory {
                 if (excess == 0 && entry.key >= oldest) || batch.writes.len() > Batch::MAX_WRITES / 2 {
                     break;
                 }
-                let lines = read_lines(document.as_ref())?;
+                let lines = read::<Line>(document.as_ref())?;
                 excess = excess.saturating_sub(lines.len());
                 gone += lines.len();
                 // Of two replicas that trim at once, one counts.
@@ -303,7 +304,7 @@ impl Directory {
             let documents = if keys.is_empty() { Vec::new() } else { self.store.get(&space, &keys).await? };
             for (entry, document) in entries.iter().zip(&documents) {
                 let chunk = Uuid::try_parse(&entry.id).map_err(|error| Error::damaged("story", error))?;
-                for (number, line) in read_lines(document.as_ref())?.into_iter().enumerate().rev() {
+                for (number, line) in read::<Line>(document.as_ref())?.into_iter().enumerate().rev() {
                     let id = LineId { chunk, line: number };
                     let seen = after.is_some_and(|after| after.chunk == chunk && number >= after.line);
                     if seen || !line.matches(wanted, &folded) {
@@ -334,8 +335,8 @@ impl Directory {
         let wanted = [keys::story(&chunk), keys::story_bodies(&chunk)];
         let found = self.store.get(&Space::Account(account.clone()), &wanted).await?;
         let [lines, bodies] = found.as_slice() else { return Err(unknown()) };
-        let line = read_lines(lines.as_ref())?.into_iter().nth(id.line).ok_or_else(unknown)?;
-        let bodies = read_bodies(bodies.as_ref())?;
+        let line = read::<Line>(lines.as_ref())?.into_iter().nth(id.line).ok_or_else(unknown)?;
+        let bodies = read::<Option<String>>(bodies.as_ref())?;
         Ok((line, bodies.into_iter().nth(id.line).flatten()))
     }
 
@@ -405,19 +406,10 @@ fn refusals<'a>(chunk: &'a str, lines: &'a [Line]) -> impl Iterator<Item = Entry
     refused.map(move |(number, line)| Entry { key: line.client.clone(), id: format!("{chunk}.{number}") })
 }
 
-fn read_bodies(document: Option<&Document>) -> Result<Vec<Option<String>>, Error> {
-    match document {
-        Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error)),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn read_lines(document: Option<&Document>) -> Result<Vec<Line>, Error> {
-    match document {
-        Some(document) => serde_json::from_slice(&document.body).map_err(|error| Error::damaged("story", error)),
-        // Trimmed since the index was read.
-        None => Ok(Vec::new()),
-    }
+/// The lines of a chunk, or their bodies; none when it was trimmed since the index was read.
+fn read<T: DeserializeOwned>(document: Option<&Document>) -> Result<Vec<T>, Error> {
+    let read = document.map(|document| serde_json::from_slice(&document.body)).transpose();
+    Ok(read.map_err(|error| Error::damaged("story", error))?.unwrap_or_default())
 }
 
 /// Version 7, so that chunks are ordered by time; those of one instant by their number, which stands in `rand_a`

@@ -8,10 +8,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::format::{FORMAT, Header, Line, Tally};
-use super::{ImportState, TransferError, import_state};
+use super::{ImportState, TransferError, import_state, stored_state};
 use crate::directory::{Account, accounts, entropy, keys};
 use crate::domain::ids::CommitId;
-use crate::domain::time::Timestamp;
 use crate::store::{Batch, Bounds, Check, Document, Index, Item, Page, Space, Store, StoreError, Write};
 
 /// Room for the progress beside the things of a batch.
@@ -174,9 +173,8 @@ async fn claim(
     }
     let now = store.now();
     let mut batch = Batch::new(entropy::commit_id(now));
-    batch.checks.push(Check::Absent { key: keys::import_state() });
     let state = ImportState { export, cloned, finished: false };
-    batch.writes.push(put_state(&state, 1, now));
+    batch.replace(keys::import_state(), None, now, state.to_body());
     match store.commit(&Space::Installation, &batch).await {
         Ok(_) => Ok(found),
         Err(StoreError::Conflict(_)) => {
@@ -334,27 +332,15 @@ async fn tally(store: &Store, space: &Space) -> Result<Tally, TransferError> {
 }
 
 async fn finish(store: &Store) -> Result<(), TransferError> {
-    let document = store.get(&Space::Installation, &[keys::import_state()]).await?.pop().flatten();
-    let state = import_state(store).await?;
-    let (Some(document), Some(state)) = (document, state) else {
+    let Some((document, state)) = stored_state(store).await? else {
         return Err(TransferError::NotNow("somebody else writes to this store; empty it and import again".to_owned()));
     };
-    let mut batch = Batch::new(entropy::commit_id(store.now()));
-    batch.checks.push(Check::Revision { key: keys::import_state(), revision: document.revision });
-    batch.writes.push(put_state(&ImportState { finished: true, ..state }, document.revision + 1, document.created));
+    let now = store.now();
+    let mut batch = Batch::new(entropy::commit_id(now));
+    let finished = ImportState { finished: true, ..state };
+    batch.replace(keys::import_state(), Some(&document), now, finished.to_body());
     store.commit(&Space::Installation, &batch).await?;
     Ok(())
-}
-
-fn put_state(state: &ImportState, revision: u64, now: Timestamp) -> Write {
-    Write::Put {
-        key: keys::import_state(),
-        revision,
-        created: now,
-        modified: now,
-        body: serde_json::to_vec(state).expect("a state has only string keys").into(),
-        state: bytes::Bytes::new(),
-    }
 }
 
 /// The lines of a file, with their numbers.

@@ -56,15 +56,26 @@ pub struct ImportState {
     pub finished: bool,
 }
 
+impl ImportState {
+    fn to_body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a state has only string keys")
+    }
+}
+
 /// The import that this store went through and that nobody has resumed from.
 ///
 /// # Errors
 /// Of the store.
 pub async fn import_state(store: &Store) -> Result<Option<ImportState>, StoreError> {
+    Ok(stored_state(store).await?.map(|(_, state)| state))
+}
+
+async fn stored_state(store: &Store) -> Result<Option<(Document, ImportState)>, StoreError> {
     let document = store.get(&Space::Installation, &[keys::import_state()]).await?.pop().flatten();
     let read = |document: Document| {
-        serde_json::from_slice(&document.body)
-            .map_err(|error| StoreError::Damaged(format!("the state of an import: {error}")))
+        let state = serde_json::from_slice(&document.body);
+        let state = state.map_err(|error| StoreError::Damaged(format!("the state of an import: {error}")))?;
+        Ok((document, state))
     };
     document.map(read).transpose()
 }
