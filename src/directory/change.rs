@@ -38,6 +38,8 @@ pub(super) struct Change {
     attributes: Vec<String>,
     /// −ses.
     end_sessions: bool,
+    /// Whether nothing personal is to stay, nor beside the record.
+    erases: bool,
     /// What bounds on the client or the inviter add to the batch.
     pub bounds: Batch,
 }
@@ -51,6 +53,7 @@ impl Change {
         self.alerts.extend(outcome.alerts);
         self.notes.extend(outcome.note);
         self.end_sessions |= outcome.end_sessions;
+        self.erases |= *event == Event::Erased;
         Ok(())
     }
 
@@ -153,6 +156,7 @@ impl Directory {
             notes: Vec::new(),
             attributes: Vec::new(),
             end_sessions: false,
+            erases: false,
             bounds: Batch::new(entropy::commit_id(context.now)),
         })
     }
@@ -199,6 +203,9 @@ impl Directory {
         }
         if change.departs() && change.before.memberships > 0 {
             Task::departed(Kind::User, id, now).plan(now, Duration::ZERO, &mut batch);
+        }
+        if change.erases {
+            Task::erased(&change.before).plan(now, self.settings.deadline, &mut batch);
         }
         plan_deliveries(context, &mut batch, change);
         audit_of(context, change).add_to(&mut batch);

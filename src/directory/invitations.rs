@@ -101,11 +101,7 @@ impl Directory {
             return Err(self.refuse(&context, action.audited_as(), Some(user), Refusal::Yourself));
         }
         let event = |context: &Context| action.event(&context.actor.name);
-        let record = self.on_user(request, id, action.audited_as(), action.scope(), event).await?;
-        if *action == Action::Erase {
-            self.forget_beside(&request.account, &record).await?;
-        }
-        Ok(record)
+        self.on_user(request, id, action.audited_as(), action.scope(), event).await
     }
 
     /// Ends what an identity provider says about a user: nobody manages them, and whether they come in is the admins'

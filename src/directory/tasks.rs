@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
+use super::erasure::Erasure;
 use super::error::Error;
 use super::hold::Decision;
 use super::kind::Kind;
@@ -67,6 +68,8 @@ pub enum Work {
     Departed { kind: Kind, resource: ResourceId },
     /// A resource has a new name: whoever carries it is to carry the new one. `behind` is the user who was done last.
     Renamed { kind: Kind, resource: ResourceId, behind: Option<String> },
+    /// A person was erased: what stands beside the record is to go, too. The task has the id of the person.
+    Erased(Erasure),
 }
 
 /// A part of a list of changes, ordered by member: who, of what kind, and whether they join.
@@ -261,6 +264,7 @@ impl Directory {
                 Work::Members { group, .. } => self.members_done(&slice, group).await,
                 Work::Held { .. } => self.held_slice(&slice).await,
                 Work::QuotaLowered { license, after } => self.quota_slice(&slice, license, after).await,
+                Work::Erased(erasure) => self.erased_slice(&slice, erasure).await,
                 Work::Renamed { kind, resource, behind } => self.resource_renamed(&slice, kind, resource, behind).await,
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,

@@ -2,30 +2,33 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Line, json, put_after, read};
 use crate::directory::record::UserRecord;
 use crate::directory::{Directory, Error, entropy, keys};
-use crate::domain::ids::AccountId;
 use crate::domain::names::fold;
-use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Index, Page, Space};
+use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Entry, Index, Page, Space};
 
 /// So many chunks are read in one trip, with their bodies.
 const AT_ONCE: usize = 20;
 
 /// By what a person is known in requests.
-struct Known {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::directory) struct Known {
     id: String,
     /// Names, addresses and foreign ids, folded.
     terms: BTreeSet<String>,
 }
 
 impl Known {
-    fn of(record: &UserRecord) -> Self {
+    pub fn of(record: &UserRecord) -> Self {
         let user = &record.user;
         let names = [Some(user.user_name.as_str()), user.external_id.as_deref()];
-        let address = user.sign_in_address.as_ref().map(|address| address.as_str());
+        let waiting = user.unconfirmed_address.as_ref().map(|waiting| &waiting.address);
+        let addresses = user.sign_in_address.iter().chain(waiting).map(|address| address.as_str());
         let mut terms = record.emails();
-        terms.extend(names.into_iter().flatten().chain(address).map(fold));
+        terms.extend(names.into_iter().flatten().chain(addresses).map(fold));
         Known { id: user.id.to_string(), terms }
     }
 
@@ -55,39 +58,45 @@ impl Line {
 }
 
 impl Directory {
-    /// Takes a person who was erased out of the story. What a crash leaves there goes with the age of the story.
+    /// Takes a person who was erased out of the next chunks of the story; the last one that was looked at, if there may
+    /// be more.
     pub(in crate::directory) async fn forget_in_story(
         &self,
-        account: &AccountId,
-        erased: &UserRecord,
-    ) -> Result<(), Error> {
-        let space = Space::Account(account.clone());
-        let known = Known::of(erased);
-        let mut page = Page::first(AT_ONCE);
-        loop {
-            let entries = self.store.range(&space, &Index::new(keys::STORY), &Bounds::All, &page).await?;
-            let Some(last) = entries.last().cloned() else { return Ok(()) };
-            let wanted: Vec<DocumentKey> =
-                entries.iter().flat_map(|entry| [keys::story(&entry.id), keys::story_bodies(&entry.id)]).collect();
-            let documents = self.store.get(&space, &wanted).await?;
-            for (entry, chunk) in entries.iter().zip(documents.chunks(2)) {
-                let mut chunk = chunk.to_vec();
-                // Whoever forgets somebody else in the same chunk at this moment comes first; trimmed, it is empty.
-                while let Some(batch) = self.forgetting(&known, &entry.id, &chunk)? {
-                    if self.committed(&space, &batch).await? {
-                        break;
-                    }
-                    chunk = self.store.get(&space, &[keys::story(&entry.id), keys::story_bodies(&entry.id)]).await?;
+        space: &Space,
+        known: &Known,
+        behind: Option<String>,
+    ) -> Result<Option<String>, Error> {
+        let after = behind.map(|id| Entry { key: id.clone(), id });
+        let page = Page { after, ..Page::first(AT_ONCE) };
+        let entries = self.store.range(space, &Index::new(keys::STORY), &Bounds::All, &page).await?;
+        let wanted: Vec<DocumentKey> =
+            entries.iter().flat_map(|entry| [keys::story(&entry.id), keys::story_bodies(&entry.id)]).collect();
+        let documents = if wanted.is_empty() { Vec::new() } else { self.store.get(space, &wanted).await? };
+        for (entry, chunk) in entries.iter().zip(documents.chunks(2)) {
+            let mut chunk = chunk.to_vec();
+            // Whoever forgets somebody else in the same chunk at this moment comes first; trimmed, it is empty.
+            while let Some(batch) = self.forgetting(known, &entry.id, &chunk) {
+                if self.committed(space, &batch).await? {
+                    break;
                 }
+                chunk = self.store.get(space, &[keys::story(&entry.id), keys::story_bodies(&entry.id)]).await?;
             }
-            page.after = Some(last);
         }
+        Ok(entries.into_iter().last().map(|last| last.id))
     }
 
-    /// The batch that rewrites a chunk; `None` when it is about others only.
-    fn forgetting(&self, known: &Known, id: &str, chunk: &[Option<Document>]) -> Result<Option<Batch>, Error> {
-        let mut lines = read::<Line>(chunk.first().and_then(Option::as_ref))?;
-        let mut bodies = read::<Option<String>>(chunk.get(1).and_then(Option::as_ref))?;
+    /// The batch that rewrites a chunk; `None` when it is about others only, or cannot be read: then the story does not
+    /// show it either, and it goes with its age.
+    fn forgetting(&self, known: &Known, id: &str, chunk: &[Option<Document>]) -> Option<Batch> {
+        let lines = read::<Line>(chunk.first().and_then(Option::as_ref));
+        let bodies = read::<Option<String>>(chunk.get(1).and_then(Option::as_ref));
+        let (mut lines, mut bodies) = match (lines, bodies) {
+            (Ok(lines), Ok(bodies)) => (lines, bodies),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "a part of the story is passed over while somebody is erased");
+                return None;
+            }
+        };
         bodies.resize(lines.len(), None);
         let mut changed = false;
         for (line, body) in lines.iter_mut().zip(&mut bodies) {
@@ -103,6 +112,6 @@ impl Directory {
         batch.checks.push(Check::Revision { key: keys::story(id), revision });
         batch.writes.push(put_after(revision, keys::story(id), now, json(&lines)));
         batch.writes.push(put_after(revision, keys::story_bodies(id), now, json(&bodies)));
-        Ok(changed.then_some(batch))
+        changed.then_some(batch)
     }
 }

@@ -10,6 +10,8 @@ pub mod body;
 mod forget;
 pub mod hints;
 
+pub(super) use self::forget::Known;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;

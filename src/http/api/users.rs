@@ -241,6 +241,6 @@ async fn copy_link(call: Call) -> Result<Answer<Json<CopiedLink>>, Error> {
 }
 
 async fn erase(call: Call) -> Result<Answer<()>, Error> {
-    call.directory().act(&call.caller, call.path("id"), &Action::Erase).await?;
+    call.directory().erase_user(&call.caller, call.path("id")).await?;
     Ok(Answer::of(()))
 }
