@@ -47,15 +47,19 @@ impl Directory {
         // The new session is as fresh as a sign-in, so the proof has to be.
         let is_proven = admin.by_code && admin.is_proven(here.now);
         let Some(address) = admin.address.filter(|_| is_proven) else { return Ok(None) };
-        let Some((context, user)) = self.admin_of(to, &address, request_id).await? else { return Ok(None) };
+        let let_in: Option<ResourceId> = retrying!(self, {
+            let Some((context, user)) = self.admin_of(to, &address, request_id.clone()).await? else {
+                return Ok(Some(None));
+            };
+            let mut batch = context.batch(entropy::commit_id(context.now));
+            let actor = Actor { name: user.to_string(), ..context.actor.clone() };
+            let event = AuditEvent::new(context.now, actor, "session.signed_in");
+            batch.writes.push(AuditEvent { user: Some(user), ..event }.write());
+            Ok(self.committed(&context.space, &batch).await?.then_some(Some(user)))
+        })?;
+        let Some(user) = let_in else { return Ok(None) };
         let begun = self.begin_session(to, user).await?;
         self.prove_session(&begun).await?;
-        let mut batch = context.batch(entropy::commit_id(context.now));
-        let actor = Actor { name: user.to_string(), ..context.actor.clone() };
-        batch
-            .writes
-            .push(AuditEvent { user: Some(user), ..AuditEvent::new(context.now, actor, "session.signed_in") }.write());
-        self.commit(&context.space, &batch).await?;
         self.end_session(session).await?;
         Ok(Some(begun))
     }
