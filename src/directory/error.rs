@@ -34,6 +34,9 @@ pub enum Error {
     /// The request contradicts what is stored, or names what is not.
     #[error("{0}")]
     Invalid(String),
+    /// There are as many as there may be. The text says what to do.
+    #[error("{0}")]
+    TooMany(String),
     /// An Account Admin has paused the client: it reads, and writes nothing.
     #[error(
         "an administrator of this account has paused the client {client}: nothing it sends is written until they \

@@ -77,6 +77,7 @@ pub mod tasks;
 pub mod ticks;
 pub mod timers;
 pub mod token_admin;
+pub mod token_room;
 pub mod tokens;
 pub mod transfer;
 pub mod uses;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::audit::AuditEvent;
 use super::error::Error;
 use super::request::{Context, Request};
-use super::tokens::{NewToken, Token, plan_token, read_token, unknown};
+use super::tokens::{NewToken, Rotation, Token, plan_token, read_token, unknown};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{ResourceId, TokenId};
 use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scope, Scopes};
-use crate::store::{Batch, Check};
+use crate::store::{Batch, Bounds, Check, Index};
 
 impl Directory {
     /// The tokens of the account, by client.
@@ -36,8 +36,7 @@ impl Directory {
             let mut new = new.clone();
             if let Some(token) = &context.token {
                 // People belong to the client that made them: whoever speaks in its name has what it has.
-                let others = self.list_tokens(&request.account).await?;
-                if others.iter().any(|other| other.client == new.client) {
+                if self.is_client(&context, &new.client).await? {
                     may_speak_for(&context, &new.client)?;
                 }
                 // Whoever mails nobody makes no token that does.
@@ -60,15 +59,24 @@ impl Directory {
         overlap: Duration,
         expires: Option<Duration>,
     ) -> Result<(Token, ProvisioningToken), Error> {
-        let (context, old) = self.token_to_manage(request, id).await?;
-        may_give(&context, &old.scopes)?;
-        may_speak_for(&context, &old.client)?;
-        if !old.is_alive(context.now) {
-            return Err(Error::Invalid("this token has ended; make a new one".to_owned()));
-        }
-        let made = self.make_token(request, NewToken::after(old, expires)).await?;
-        self.edit_token(request, id, "token.rotated", |token, context| token.end_by(context.now + overlap)).await?;
-        Ok(made)
+        retrying!(self, {
+            let (context, documents) = self.open_to_write(request, &[keys::token(id)]).await?;
+            context.require(Scope::Tokens)?;
+            let document = documents.into_iter().next().flatten().ok_or_else(|| unknown(id))?;
+            let old = read_token(&document.body)?;
+            may_give(&context, &old.scopes)?;
+            may_speak_for(&context, &old.client)?;
+            if !old.is_alive(context.now) {
+                return Err(Error::Invalid("this token has ended; make a new one".to_owned()));
+            }
+            let mut batch = batch(&context, id, "token.rotated");
+            let rotation = Rotation { overlap, expires, now: context.now };
+            let mut successor = rotation.plan(old, document.revision, &mut batch);
+            // Whoever mails nobody makes no token that does.
+            successor.test |= context.token.as_ref().is_some_and(|token| token.test);
+            batch.writes.push(audit(&context, successor.id, "token.created").write());
+            self.store_token(&request.account, successor, batch).await
+        })
     }
 
     /// Ends a token at once. A token may end itself.
@@ -82,11 +90,13 @@ impl Directory {
         .await
     }
 
-    async fn token_to_manage(&self, request: &Request, id: TokenId) -> Result<(Context, Token), Error> {
-        let (context, documents) = self.open(request, &[keys::token(id)]).await?;
-        context.require(Scope::Tokens)?;
-        let document = documents.into_iter().next().flatten().ok_or_else(|| unknown(id))?;
-        Ok((context, read_token(&document.body)?))
+    /// Whether anybody speaks in this name, or people belong to it whose client has no tokens any more.
+    async fn is_client(&self, context: &Context, client: &ClientName) -> Result<bool, Error> {
+        if self.list_tokens(&context.account.id).await?.iter().any(|token| token.client == *client) {
+            return Ok(true);
+        }
+        let managed = Index::new(keys::managed(client.as_str()));
+        Ok(self.store.count(&context.space, &managed, &Bounds::All).await? > 0)
     }
 
     async fn edit_token(
@@ -128,7 +138,11 @@ fn may_give(context: &Context, scopes: &Scopes) -> Result<(), Error> {
 /// A batch that holds while the rights of the request do, with its audit event.
 fn batch(context: &Context, id: TokenId, what: &str) -> Batch {
     let mut batch = context.batch(entropy::commit_id(context.now));
-    let event = AuditEvent::new(context.now, context.actor.clone(), what);
-    batch.writes.push(AuditEvent { resource: Some(ResourceId::from_uuid(id.as_uuid())), ..event }.write());
+    batch.writes.push(audit(context, id, what).write());
     batch
+}
+
+fn audit(context: &Context, id: TokenId, what: &str) -> AuditEvent {
+    let event = AuditEvent::new(context.now, context.actor.clone(), what);
+    AuditEvent { resource: Some(ResourceId::from_uuid(id.as_uuid())), ..event }
 }

@@ -15,14 +15,13 @@ use super::entropy;
 use super::error::Error;
 use super::request::Context;
 use super::timers::{DueWork, system};
-use super::uses::Use;
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scopes, TokenHash};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Check, Claim, Document, DocumentKey, Entry, Index, Page, Space, Write};
+use crate::store::{Batch, Check, Claim, Entry, Index, Space, Write};
 
 /// The record of a token. The secret is known only to whom it was shown, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +40,10 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// Its secret is the operator's choice and asked for at every start. Such a record is never forgotten: the next
+    /// start would take the secret for a new one, and bring a revoked token back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub configured: bool,
 }
 
 /// A token with what is known of its use.
@@ -63,7 +66,7 @@ pub struct NewToken {
 
 impl NewToken {
     /// The successor of a token: the same client with the same rights.
-    pub(super) fn after(old: Token, expires: Option<Duration>) -> Self {
+    fn after(old: Token, expires: Option<Duration>) -> Self {
         NewToken { client: old.client, scopes: old.scopes, profile: old.profile, test: old.test, expires }
     }
 
@@ -77,6 +80,7 @@ impl NewToken {
             created: now,
             expires_at: self.expires.map(|span| now + span),
             revoked_at: None,
+            configured: false,
         }
     }
 }
@@ -88,7 +92,13 @@ impl Token {
     }
 
     pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+        self.ended_at(now).is_none()
+    }
+
+    /// When it was revoked or expired. What has ended never lives again.
+    pub(super) fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let expired = self.expires_at.filter(|at| *at <= now);
+        self.revoked_at.into_iter().chain(expired).min()
     }
 
     /// When the Account Admins are to hear that it expires: two weeks before, or at half of a shorter life.
@@ -188,66 +198,39 @@ impl Directory {
             return Err(Error::Invalid("the configured token belongs to another account".to_owned()));
         }
         let mut batch = Batch::new(entropy::commit_id(now));
-        record(&new.with_id(id, now), &mut batch);
+        record(&Token { configured: true, ..new.with_id(id, now) }, &mut batch);
         self.committed(&Space::Account(account.clone()), &batch).await.map(|_| ())
     }
 
     /// Puts a token, along with what else `batch` is to do, and lets its new secret lead to it. `None` when what the
     /// batch checks does not hold any more.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when the account has no room for it.
     pub(super) async fn store_token(
         &self,
         account: &AccountId,
         token: Token,
         mut batch: Batch,
     ) -> Result<Option<(Token, ProvisioningToken)>, Error> {
+        self.make_room(account).await?;
         let secret = ProvisioningToken::from_random(entropy::secret());
-        record(&token, &mut batch);
-        if !self.committed(&Space::Account(account.clone()), &batch).await? {
-            return Ok(None);
+        // First, and in the slot of the installation. It leads nowhere until the account has the token; a crash between
+        // the two leaves a hash whose secret nobody knows.
+        let pointer = pointer(account, token.id, &secret, token.created);
+        if !self.committed(&Space::Installation, &pointer).await? {
+            // A repeated commit finds its own entry, since this batch puts no document.
+            match self.identify(secret.expose()).await? {
+                (owner, id) if owner == *account && id == token.id => {}
+                _ => return Err(Error::Invalid("this token exists already".to_owned())),
+            }
         }
-
-        // Last, and in the slot of the installation: until it is there, nobody can use the token.
-        if self.committed(&Space::Installation, &pointer(account, token.id, &secret, token.created)).await? {
+        record(&token, &mut batch);
+        if self.committed(&Space::Account(account.clone()), &batch).await? {
             return Ok(Some((token, secret)));
         }
-        // A repeated commit finds its own entry, since this batch puts no document.
-        match self.identify(secret.expose()).await? {
-            (owner, id) if owner == *account && id == token.id => Ok(Some((token, secret))),
-            _ => Err(Error::Invalid("this token exists already".to_owned())),
-        }
-    }
-
-    /// All tokens of an account, by client.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn list_tokens(&self, account: &AccountId) -> Result<Vec<Token>, Error> {
-        self.account(account).await?;
-        let space = Space::Account(account.clone());
-        let entries =
-            self.store.range(&space, &Index::new(keys::TOKENS), &Bounds::All, &Page::first(MAX_TOKENS)).await?;
-        let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::TOKEN, &entry.id)).collect();
-        let documents = self.store.get(&space, &wanted).await?;
-        documents.iter().flatten().map(|document| read_token(&document.body)).collect()
-    }
-
-    /// As [`Directory::list_tokens`], with when each was used last.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn token_summaries(&self, account: &AccountId) -> Result<Vec<TokenSummary>, Error> {
-        let tokens = self.list_tokens(account).await?;
-        let wanted: Vec<_> = tokens.iter().map(|token| keys::token_use(token.id)).collect();
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let uses = self.store.get(&Space::Account(account.clone()), &wanted).await?;
-        let summary = |(token, document): (Token, Option<Document>)| {
-            let used = document.map(|document| serde_json::from_slice::<Use>(&document.body)).transpose();
-            let used = used.map_err(|error| Error::damaged("use of a token", error))?;
-            Ok(TokenSummary { token, last_used: used.map(|used| used.at) })
-        };
-        tokens.into_iter().zip(uses).map(summary).collect()
+        self.committed(&Space::Installation, &pointer_gone(account, token.id, &secret, token.created)).await?;
+        Ok(None)
     }
 
     /// Ends a token at once.
@@ -270,11 +253,15 @@ impl Directory {
         overlap: Duration,
         expires: Option<Duration>,
     ) -> Result<(Token, ProvisioningToken), Error> {
-        let old = self.list_tokens(account).await?.into_iter().find(|token| token.id == id);
-        let old = old.ok_or_else(|| unknown(id))?;
-        let made = self.create_token(account, NewToken::after(old, expires)).await?;
-        self.change_token(account, id, |token, now| token.end_by(now + overlap)).await?;
-        Ok(made)
+        let space = Space::Account(account.clone());
+        retrying!(self, {
+            let document = self.store.get(&space, &[keys::token(id)]).await?.pop().flatten();
+            let document = document.ok_or_else(|| unknown(id))?;
+            let rotation = Rotation { overlap, expires, now: self.store.now() };
+            let mut batch = Batch::new(entropy::commit_id(rotation.now));
+            let successor = rotation.plan(read_token(&document.body)?, document.revision, &mut batch);
+            self.store_token(account, successor, batch).await
+        })
     }
 
     /// Tells the Account Admins that a token expires soon, unless its client has one that lasts longer.
@@ -326,8 +313,27 @@ impl Directory {
     }
 }
 
-/// So many tokens of one account are listed at the most.
-const MAX_TOKENS: usize = 1_000;
+/// How one token follows another.
+pub(super) struct Rotation {
+    /// So long the old one lives on at the most.
+    pub overlap: Duration,
+    /// So long the new one lives.
+    pub expires: Option<Duration>,
+    pub now: Timestamp,
+}
+
+impl Rotation {
+    /// The end of `old`, read at `revision`, and its successor, whose record belongs into the same batch: there is
+    /// never a second token without an end of the first.
+    pub fn plan(&self, mut old: Token, revision: u64, batch: &mut Batch) -> Token {
+        let successor = NewToken::after(old.clone(), self.expires).with_id(entropy::token_id(self.now), self.now);
+        old.end_by(self.now + self.overlap);
+        batch.checks.push(Check::Revision { key: keys::token(old.id), revision });
+        plan_token(&old, revision + 1, batch);
+        successor
+    }
+}
+
 /// So long before its end a token is said to expire.
 const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
@@ -339,8 +345,12 @@ pub(super) fn unknown(id: TokenId) -> Error {
 fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
     plan_token(token, 1, batch);
-    let entry = Entry { key: token.client.to_string(), id: token.id.to_string() };
-    batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry });
+    batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry: entry(token) });
+}
+
+/// Where a token is listed.
+pub(super) fn entry(token: &Token) -> Entry {
+    Entry { key: token.client.to_string(), id: token.id.to_string() }
 }
 
 /// From the hash to the token, unless the hash leads somewhere.
@@ -349,6 +359,15 @@ fn pointer(account: &AccountId, id: TokenId, secret: &ProvisioningToken, now: Ti
     let mut batch = Batch::new(entropy::commit_id(now));
     batch.checks.push(Check::Free { unique: keys::TOKEN_HASH, key: key.clone() });
     batch.writes.push(Write::UniqueSet { unique: keys::TOKEN_HASH, key, id: format!("{account}/{id}") });
+    batch
+}
+
+/// Takes the way to a token back that was not made.
+fn pointer_gone(account: &AccountId, id: TokenId, secret: &ProvisioningToken, now: Timestamp) -> Batch {
+    let (unique, key) = (keys::TOKEN_HASH, secret.hash().to_string());
+    let mut batch = Batch::new(entropy::commit_id(now));
+    batch.checks.push(Check::Held { unique, key: key.clone(), id: format!("{account}/{id}") });
+    batch.writes.push(Write::UniqueClear { unique, key });
     batch
 }
 

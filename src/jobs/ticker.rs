@@ -1,5 +1,5 @@
-//! The jobs that run by the clock and not by a timer: the retention of audit events and of the story, reconciliation, and
-//! the digest.
+//! The jobs that run by the clock and not by a timer: the retention of audit events, of the story and of tokens that
+//! have ended, reconciliation, and the digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Ticker {
     pub retention: Schedule,
     pub digest: Schedule,
     pub reconcile: Schedule,
-    /// How long audit events are kept.
+    /// How long audit events are kept, and tokens that have ended.
     pub audit_keep: Duration,
 }
 
@@ -119,6 +119,7 @@ impl Ticker {
     pub async fn retain(&self, account: &AccountId) -> Result<(), Error> {
         let before = self.directory.store().now() - self.audit_keep;
         self.directory.trim_audit(account, before).await?;
+        self.directory.forget_tokens(account, before).await?;
         self.directory.trim_story(account).await
     }
 

@@ -115,7 +115,7 @@ async fn an_hour_after_a_large_sync_new_people_are_invited_again(
     assert_eq!(told, [("user.provisioned".to_owned(), "InvitationsHeld".to_owned())]);
 }
 
-fn by_api(house: &House, client: &Request) -> Request {
+pub fn by_api(house: &House, client: &Request) -> Request {
     Request { access: client.access.clone(), ..Request::trusted(house.account.clone(), Actor::new(Door::Api, "")) }
 }
 
@@ -186,15 +186,18 @@ async fn one_inviter_sends_fifty_invitations_again_in_an_hour(#[values(Store::Em
 }
 
 /// A client of this name, by one token that lives so long.
-async fn client(house: &House, name: &str, expires: Option<Duration>) -> Request {
-    let new = NewToken {
+pub fn new_token(name: &str, expires: Option<Duration>) -> NewToken {
+    NewToken {
         client: ClientName::parse(name).unwrap(),
         scopes: Scope::ALL.into_iter().collect::<Scopes>(),
         profile: "lenient".to_owned(),
         test: false,
         expires,
-    };
-    let (token, _) = house.directory().create_token(&house.account, new).await.unwrap();
+    }
+}
+
+pub async fn client(house: &House, name: &str, expires: Option<Duration>) -> Request {
+    let (token, _) = house.directory().create_token(&house.account, new_token(name, expires)).await.unwrap();
     Request::by_token(house.account.clone(), token.id, Door::Scim, None)
 }
 
@@ -226,7 +229,7 @@ async fn admins_hear_of_a_token_that_expires_while_there_is_time(
 }
 
 /// A request of the house's client, as the door hands it over when it is answered.
-async fn tell(house: &House, method: &str, target: &str, body: &str) {
+pub async fn tell(house: &House, method: &str, target: &str, body: &str) {
     let usherd::directory::Access::Token { id: token, .. } = house.client.access else { panic!("a token") };
     let heard = Heard {
         account: house.account.clone(),

@@ -20,6 +20,7 @@ mod smtp;
 
 mod bounds;
 mod crashes;
+mod cut_off;
 mod disk;
 mod expiry;
 mod in_process;

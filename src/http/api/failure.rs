@@ -65,6 +65,7 @@ impl Failure {
             }
             Error::Taken { attribute } => (StatusCode::CONFLICT, "taken", format!("{attribute} is taken"), None),
             Error::PreconditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, "changed", message, None),
+            Error::TooMany(_) => (StatusCode::CONFLICT, "too_many", message, None),
             Error::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", message, None),
             Error::Refused(refusal) => {
                 let (status, wait) = match &refusal {

@@ -162,7 +162,7 @@ pub(super) fn sentence(error: &Error) -> Option<(StatusCode, String)> {
     let status = match error {
         Error::Refused(Refusal::NotFound) => return None,
         Error::Refused(Refusal::TooSoon { .. }) => StatusCode::TOO_MANY_REQUESTS,
-        Error::Refused(_) | Error::Taken { .. } => StatusCode::CONFLICT,
+        Error::Refused(_) | Error::Taken { .. } | Error::TooMany(_) => StatusCode::CONFLICT,
         Error::Invalid(_) | Error::Protocol(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::PreconditionFailed { .. } => {
             let words = "Somebody changed this at the same moment. Look at it again, and try once more.";

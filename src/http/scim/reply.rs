@@ -108,6 +108,7 @@ fn said(error: Error) -> Failure {
             let detail = format!("the resource is at version {current}; read it again and repeat the change");
             Failure::from(ScimError::plain(412, detail)).with(header::ETAG, &current)
         }
+        Error::TooMany(detail) => ScimError::plain(409, detail).into(),
         Error::Invalid(detail) => ScimError::invalid_value(detail).into(),
         Error::Paused { retry_after, .. } => Failure::from(ScimError::plain(503, error.to_string()))
             .with(header::RETRY_AFTER, &retry_after.as_secs().max(1).to_string()),

@@ -127,6 +127,7 @@ pub fn cause(error: &Error) -> &'static str {
         Error::Refused(refusal) => refusal.code(),
         Error::Taken { .. } => "taken",
         Error::PreconditionFailed { .. } => "version_mismatch",
+        Error::TooMany(_) => "too_many",
         Error::Invalid(_) => "invalidValue",
         Error::Paused { .. } => "client_paused",
         Error::Unavailable { .. } => "unavailable",
