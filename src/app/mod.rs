@@ -14,7 +14,6 @@ mod office;
 mod open;
 mod reconcile;
 mod router;
-mod schemas;
 mod socket;
 mod story;
 mod webhook;

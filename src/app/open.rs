@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::keyfile::{self, KeyFileError};
-use super::schemas::{self, SchemaFilesError};
 use super::socket;
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, enter};
@@ -29,8 +28,6 @@ pub enum StartError {
     Keys(#[from] KeyFileError),
     #[error(transparent)]
     WrongStore(#[from] WrongStore),
-    #[error(transparent)]
-    Schemas(#[from] SchemaFilesError),
     #[error(transparent)]
     Mail(#[from] MailError),
     #[error("the first account could not be made: {0}")]
@@ -90,7 +87,6 @@ pub(super) async fn open_on(
     public_host: &str,
     waiting: &Waiting<'_>,
 ) -> Result<Opened, StartError> {
-    let table = schemas::table(settings.scim.schemas_dir.as_deref())?;
     let mailer = Arc::new(Mailer::new(&settings.mail_settings(public_host))?);
     let keys_file = settings.secrets.keys_file.as_deref();
     let keys = keyfile::load(keys_file, &settings.store.path, entropy::secret(), store.now())?;
@@ -106,7 +102,7 @@ pub(super) async fn open_on(
     let directory = Directory::new(
         store.clone(),
         Arc::new(settings.directory_settings(public_url)),
-        Arc::new(table),
+        settings.scim.table.clone(),
         Arc::new(keys),
         installation,
         timetable(settings),
@@ -160,7 +156,6 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
 /// # Errors
 /// [`StartError`] naming the first that did not.
 pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
-    schemas::table(settings.scim.schemas_dir.as_deref())?;
     let store = match Store::open(&settings.store_settings()).await {
         Ok(store) => {
             store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;

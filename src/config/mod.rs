@@ -3,7 +3,8 @@
 //! `config/default.toml` is compiled in and is the first layer and the list of all keys; a file and the environment
 //! lie above it. `settings` is what the other layers see: plain, typed and checked. `layers` merges, `reader`
 //! reads key by key and collects what is wrong, `sections` says which key has which form, `checks` what must fit
-//! together, `values` how a value is written, and `compose` makes of it what each layer wants to know.
+//! together, `values` how a value is written, `schemas` reads the operator's own ones, and `compose` makes of it what each
+//! layer wants to know.
 
 mod checks;
 mod compose;
@@ -11,6 +12,7 @@ mod layers;
 mod mistakes;
 mod public_url;
 mod reader;
+mod schemas;
 mod sections;
 pub mod settings;
 pub mod values;

@@ -1,10 +1,12 @@
 //! Which key is read in which form. One function per section, in the order of `config/default.toml`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
+use super::schemas;
 use super::settings::{
     Audit, Bootstrap, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets, Settings,
     Store, TlsFiles, UnknownMembers, Webhooks,
@@ -21,6 +23,7 @@ use crate::domain::user::ACCOUNT_ADMIN;
 use crate::http::hooks::HookSecret;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::Schedule;
+use crate::scim::SchemaTable;
 use crate::store::StoreUrl;
 use crate::telemetry;
 
@@ -262,8 +265,19 @@ fn scim(r: &mut Reader) -> Scim {
         bulk_payload: r.value("scim.bulk_payload", body_size),
         bulk_deadline: r.value("scim.bulk_deadline", span_in(SECOND..=10 * MINUTE)),
         group_reply_members: r.value("scim.group_reply_members", count(0..=100_000)),
-        schemas_dir: r.optional("scim.schemas_dir", path),
+        table: Arc::new(schema_table(r)),
     }
+}
+
+/// Every problem of every file is a mistake of its own.
+fn schema_table(r: &mut Reader) -> SchemaTable {
+    let Some(directory) = r.optional("scim.schemas_dir", path) else { return SchemaTable::builtin() };
+    schemas::table(&directory).unwrap_or_else(|problems| {
+        for problem in problems {
+            r.mistake("scim.schemas_dir", problem);
+        }
+        SchemaTable::builtin()
+    })
 }
 
 fn bootstrap(r: &mut Reader) -> Bootstrap {

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,6 +21,7 @@ use crate::http::hooks::HookSecret;
 use crate::http::limits::Rate;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::{JobName, Schedule};
+use crate::scim::SchemaTable;
 use crate::store::StoreUrl;
 use crate::telemetry;
 
@@ -214,7 +216,8 @@ pub struct Scim {
     pub bulk_payload: usize,
     pub bulk_deadline: Duration,
     pub group_reply_members: u32,
-    pub schemas_dir: Option<PathBuf>,
+    /// With what `scim.schemas_dir` adds.
+    pub table: Arc<SchemaTable>,
 }
 
 #[derive(Debug, Clone)]

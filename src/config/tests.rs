@@ -403,3 +403,23 @@ fn settings_that_do_not_fit_together_are_mistakes() {
     let mistakes = from_file(license).unwrap_err();
     assert_eq!(keys(&mistakes), ["licenses[0].seats", "licenses[1].kind", "licenses[1].name"]);
 }
+
+#[test]
+fn every_problem_of_every_schema_file_is_told_beside_the_other_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("bad.json", "{}"), ("worse.json", "{"), ("good.json", EXAMPLE_SCHEMA)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let directory = folder.path().to_str().unwrap();
+    let mistakes = from_env(&[("USHERD_SCIM__SCHEMAS_DIR", directory), ("USHERD_HTTP__LISTEN", "here")]).unwrap_err();
+    let text = mistakes.to_string();
+    for part in ["http.listen", "scim.schemas_dir", "bad.json: /id", "worse.json: /: not JSON"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("good.json"), "{text}");
+
+    let absent = only(from_env(&[("USHERD_SCIM__SCHEMAS_DIR", "/nowhere/schemas")]));
+    assert!(absent.problem.contains("/nowhere/schemas cannot be read"), "{absent:?}");
+}
+
+const EXAMPLE_SCHEMA: &str = include_str!("../../config/schemas/example-hr.json");
