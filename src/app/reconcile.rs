@@ -29,8 +29,11 @@ pub(super) async fn check(tools: &Tools<'_>, account: &AccountId, dry_run: bool)
 /// Checks and repairs all accounts.
 pub(super) async fn check_all(tools: &Tools<'_>) -> Result<Output, CommandError> {
     let (mut found, mut words, mut stopped) = (Vec::new(), Vec::new(), false);
-    for account in tools.directory.accounts().await? {
-        let report = repair(tools, &account).await?;
+    let accounts = tools.directory.accounts().await?;
+    let ticker = super::ticker(tools.settings, tools.directory, &Arc::new(Metrics::new()));
+    for (account, report) in accounts.iter().zip(ticker.reconcile_together(&accounts).await) {
+        let report = report?;
+        tools.directory.finish_tick(account, JobName::Reconcile.as_str(), &report.summary()).await?;
         found.extend(lines(&report).into_iter().map(|line| format!("{account}\t{line}")));
         words.push(format!("{account}: {}", report.summary()));
         stopped |= report.stopped;

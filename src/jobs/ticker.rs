@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::{JobName, Schedule};
-use crate::directory::reconcile::{Mode, Report};
+use crate::directory::reconcile::{Mode, Report, TOGETHER};
 use crate::directory::ticks::LEASE;
 use crate::directory::{Directory, Error};
 use crate::domain::ids::AccountId;
@@ -49,21 +49,32 @@ impl Ticker {
             return Ok(0);
         }
         let mut ran = 0;
-        for account in self.directory.accounts().await? {
-            let jobs = [
-                (JobName::Retention, &self.retention),
-                (JobName::Reconcile, &self.reconcile),
-                (JobName::Digest, &self.digest),
-            ];
-            for (job, schedule) in jobs {
-                let latest = |now, since| schedule.latest_at_or_before(now, since);
-                if self.directory.claim_tick(&account, job.as_str(), latest).await?.is_some() {
-                    self.run(&account, job).await?;
+        let accounts = self.directory.accounts().await?;
+        for account in &accounts {
+            for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest)] {
+                if self.claim(account, job, schedule).await? {
+                    self.run(account, job).await?;
                     ran += 1;
                 }
             }
         }
+        // Reconciliation walks over the whole store, so accounts share its walk.
+        let mut claimed = Vec::new();
+        for (number, account) in accounts.iter().enumerate() {
+            if self.claim(account, JobName::Reconcile, &self.reconcile).await? {
+                claimed.push(account.clone());
+            }
+            if claimed.len() == TOGETHER || number + 1 == accounts.len() {
+                ran += claimed.len();
+                self.reconcile_claimed(&std::mem::take(&mut claimed)).await?;
+            }
+        }
         Ok(ran)
+    }
+
+    async fn claim(&self, account: &AccountId, job: JobName, schedule: &Schedule) -> Result<bool, Error> {
+        let latest = |now, since| schedule.latest_at_or_before(now, since);
+        Ok(self.directory.claim_tick(account, job.as_str(), latest).await?.is_some())
     }
 
     /// Claims a run that a person asks for now. `false`: some replica is at it.
@@ -97,13 +108,40 @@ impl Ticker {
                 }
             }
         };
+        let done = self.kept_alive(std::slice::from_ref(account), job, work).await?;
+        self.finish(account, job, done).await
+    }
+
+    async fn reconcile_claimed(&self, accounts: &[AccountId]) -> Result<(), Error> {
+        let work = self.reconcile_together(accounts);
+        let reports = self.kept_alive(accounts, JobName::Reconcile, work).await?;
+        for (account, report) in accounts.iter().zip(reports) {
+            self.finish(account, JobName::Reconcile, report.map(|report| report.summary())).await?;
+        }
+        Ok(())
+    }
+
+    /// Does the work of claimed ticks, and says meanwhile that it goes on.
+    async fn kept_alive<T>(
+        &self,
+        accounts: &[AccountId],
+        job: JobName,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         tokio::pin!(work);
-        let done = loop {
+        loop {
             tokio::select! {
-                done = &mut work => break done,
-                () = tokio::time::sleep(LEASE / 3) => self.directory.keep_tick(account, job.as_str()).await?,
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(LEASE / 3) => {
+                    for account in accounts {
+                        self.directory.keep_tick(account, job.as_str()).await?;
+                    }
+                }
             }
-        };
+        }
+    }
+
+    async fn finish(&self, account: &AccountId, job: JobName, done: Result<String, Error>) -> Result<(), Error> {
         self.metrics.job_run(job.as_str(), done.is_ok());
         let result = done.unwrap_or_else(|error| {
             tracing::warn!(%error, %account, %job, "a scheduled job failed; its next tick tries again");
@@ -129,6 +167,22 @@ impl Ticker {
     /// Of the store; what was repaired until then is repaired.
     pub async fn reconcile(&self, account: &AccountId) -> Result<Report, Error> {
         let report = self.directory.reconcile(account, Mode::Repair).await?;
+        self.tell(account, &report);
+        Ok(report)
+    }
+
+    /// As [`Ticker::reconcile`] for each of these accounts.
+    pub async fn reconcile_together(&self, accounts: &[AccountId]) -> Vec<Result<Report, Error>> {
+        let reports = self.directory.reconcile_together(accounts, Mode::Repair).await;
+        for (account, report) in accounts.iter().zip(&reports) {
+            if let Ok(report) = report {
+                self.tell(account, report);
+            }
+        }
+        reports
+    }
+
+    fn tell(&self, account: &AccountId, report: &Report) {
         for ((invariant, outcome), count) in &report.counts {
             let count = u64::try_from(*count).unwrap_or(u64::MAX);
             self.metrics.reconciled(invariant.as_str(), outcome.as_str(), count);
@@ -139,6 +193,5 @@ impl Ticker {
         } else {
             tracing::info!(%account, "reconciliation: {}", report.summary());
         }
-        Ok(report)
     }
 }

@@ -193,8 +193,8 @@ impl Store {
         on!(self, store => store.mark_installation(id).await)
     }
 
-    pub(super) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
-        on!(self, store => store.send_all(space, found).await)
+    pub(super) async fn send_all(&self, spaces: &[Space], found: &walk::Found) -> Result<(), StoreError> {
+        on!(self, store => store.send_all(spaces, found).await)
     }
 
     fn clock(&self) -> &Clock {

@@ -27,17 +27,35 @@ pub enum Item {
     Event { body: Bytes },
 }
 
-/// Where a walk puts what it finds. When nobody takes it in any more, the walk ends.
-pub(super) type Found = mpsc::Sender<Result<Item, StoreError>>;
+/// Where a walk puts what it finds, with the number of the space that it belongs to. When nobody takes it in any more,
+/// the walk ends.
+pub(super) type Found = mpsc::Sender<Result<(usize, Item), StoreError>>;
+
+/// A walk over one space.
+pub struct Walk(mpsc::Receiver<Result<(usize, Item), StoreError>>);
+
+impl Walk {
+    /// The next thing; an error is the last one.
+    pub async fn recv(&mut self) -> Option<Result<Item, StoreError>> {
+        Some(self.0.recv().await?.map(|(_, item)| item))
+    }
+}
 
 impl Store {
     /// Everything in a space, claims and event ids left out. Slow: on Redis it walks over all keys of the server. No
     /// deadline bounds the whole walk, only each of its trips; an error is the last thing that comes.
-    pub fn walk(&self, space: &Space) -> mpsc::Receiver<Result<Item, StoreError>> {
+    pub fn walk(&self, space: &Space) -> Walk {
+        Walk(self.walk_together(vec![space.clone()]))
+    }
+
+    /// As [`Store::walk`] over several spaces, each thing with the number of its space. What belongs together in one
+    /// space comes in order, between things of the others. On one Redis it goes over the keys of the server once for
+    /// all of them; in a Cluster, whose nodes hold different spaces, once for each.
+    pub fn walk_together(&self, spaces: Vec<Space>) -> mpsc::Receiver<Result<(usize, Item), StoreError>> {
         let (found, items) = mpsc::channel(AHEAD);
-        let (store, space) = (self.clone(), space.clone());
+        let store = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = store.send_all(&space, &found).await {
+            if let Err(error) = store.send_all(&spaces, &found).await {
                 found.send(Err(error)).await.ok();
             }
         });

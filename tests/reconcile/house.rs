@@ -42,7 +42,7 @@ pub struct House {
     worker: Worker,
     data: std::path::PathBuf,
     // Before the directory it writes to.
-    _redis: Option<RedisServer>,
+    redis: Option<RedisServer>,
     _directory: TempDir,
 }
 
@@ -82,7 +82,7 @@ impl House {
         };
         let (token, _) = opened.directory.create_token(&account, new).await.unwrap();
         let client = Request::by_token(account.clone(), token.id, Door::Scim, None);
-        let house = House { opened, settings, account, client, worker, data, _redis: redis, _directory: directory };
+        let house = House { opened, settings, account, client, worker, data, redis, _directory: directory };
         house.work().await;
         house.accept(&link, "root@example.org").await;
         house
@@ -131,6 +131,10 @@ impl House {
 
     pub fn directory(&self) -> &Directory {
         &self.opened.directory
+    }
+
+    pub fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().expect("a house on Redis")
     }
 
     pub fn space(&self) -> Space {

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use rstest::rstest;
 use serde_json::json;
 use usherd::app::open_now;
-use usherd::directory::Kind;
 use usherd::directory::provision::IfMatch;
-use usherd::directory::reconcile::{Mode, Outcome, Report};
+use usherd::directory::reconcile::{Invariant, Mode, Outcome, Report, TOGETHER};
 use usherd::directory::ticks::LEASE;
+use usherd::directory::{Error, Kind};
+use usherd::domain::ids::AccountId;
 use usherd::domain::user::State;
 use usherd::jobs::schedule::JobName;
 use usherd::jobs::ticker::Ticker;
 use usherd::metrics::Metrics;
 use usherd::store::{DocumentKey, Entry, Index, Write};
 
-use crate::house::{DAY, House, Store, assert_not_risen};
+use crate::house::{DAY, House, Store, address, assert_not_risen};
 
 const JOB: &str = "reconcile";
 
@@ -190,4 +191,56 @@ async fn the_last_admin_with_a_hold_is_not_made_inactive_by_a_program(
     assert_eq!(report.total(Outcome::Alert), 1, "{report:?}");
     assert_eq!(house.state("root").await, State::A);
     assert_not_risen(&access, &house.access().await);
+}
+
+/// The admin of an account that was just made is only invited.
+const NOBODY_ACCEPTED: (Invariant, Outcome) = (Invariant::V10, Outcome::Alert);
+
+/// How often Redis was asked for a part of its keyspace.
+fn scans(house: &House) -> usize {
+    let stats = house.redis().ask("INFO commandstats");
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_scan:calls="));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are what this is run for")]
+async fn accounts_share_a_walk_over_the_keys_of_redis() {
+    let house = House::empty(Store::Redis).await;
+    let mut accounts = vec![house.account.clone()];
+    for number in 1..50 {
+        let account = format!("account{number}").parse().unwrap();
+        house.directory().create_account(&account, "Acme", &address("root@example.org")).await.unwrap();
+        accounts.push(account);
+    }
+    let before = scans(&house);
+    assert!(house.directory().reconcile(&house.account, Mode::Repair).await.unwrap().counts.is_empty());
+    let one = scans(&house) - before;
+    let reports = house.directory().reconcile_together(&accounts, Mode::Repair).await;
+    let all = scans(&house) - before - one;
+    println!("SCANs of one account beside 49 others: {one}, of all 50 together: {all}");
+    assert!(one > 0 && all <= accounts.len().div_ceil(TOGETHER) * one, "{all} instead of {one}");
+    for report in reports {
+        assert!(report.unwrap().counts.keys().all(|found| *found == NOBODY_ACCEPTED));
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_that_share_a_walk_are_each_repaired_by_themselves(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::furnished(store).await;
+    let other: AccountId = "other".parse().unwrap();
+    house.directory().create_account(&other, "Other", &address("root@example.org")).await.unwrap();
+    let absent = "absent".parse().unwrap();
+    house.break_with(strays(3)).await;
+    let accounts = [other.clone(), absent, house.account.clone()];
+    let mut reports = house.directory().reconcile_together(&accounts, Mode::Repair).await.into_iter();
+    assert_eq!(reports.next().unwrap().unwrap().counts, [(NOBODY_ACCEPTED, 1)].into());
+    assert!(matches!(reports.next().unwrap(), Err(Error::NotFound(_))));
+    assert_eq!(reports.next().unwrap().unwrap().total(Outcome::Repaired), 3);
+    for report in house.directory().reconcile_together(&[house.account.clone(), other], Mode::Repair).await {
+        assert_eq!(report.unwrap().total(Outcome::Repaired), 0);
+    }
 }

@@ -1,4 +1,4 @@
-//! A run over one account: its walk, and how a repair is committed.
+//! A run over one account: what it takes in of the walk, and how a repair is committed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -68,6 +68,11 @@ pub(super) const ATTEMPTS: usize = 3;
 /// The longest pause between two pieces.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// Lets others have the store for as long as a piece took that began then.
+pub(super) async fn pause(piece_began: Instant) {
+    tokio::time::sleep(piece_began.elapsed().min(LONGEST_PAUSE)).await;
+}
+
 pub(super) struct Run<'a> {
     pub directory: &'a Directory,
     pub request: Request,
@@ -82,6 +87,14 @@ pub(super) struct Run<'a> {
     pub heard: Heard,
     /// The group whose members came last, and whether it exists.
     pub last_group: Option<(String, bool)>,
+    /// Why it ended before its end.
+    pub halt: Option<Halt>,
+    /// The account as it was at the beginning.
+    context: Option<Context>,
+    /// Documents that were met and not looked at.
+    waiting: Vec<(DocumentKey, Document)>,
+    /// Entries and unique keys since the last pause.
+    others: usize,
     piece_began: Instant,
 }
 
@@ -98,14 +111,46 @@ impl<'a> Run<'a> {
             admins: 0,
             heard: Heard::default(),
             last_group: None,
+            halt: None,
+            context: None,
+            waiting: Vec::with_capacity(CHUNK),
+            others: 0,
             piece_began: Instant::now(),
         }
     }
 
-    pub async fn everything(&mut self) -> Result<(), Halt> {
+    pub async fn begin(&mut self) -> Result<(), Halt> {
         // First, so that no document is older than what was heard of it.
         self.listen().await?;
-        self.look().await?;
+        self.context = Some(self.directory.open(&self.request, &[]).await?.0);
+        Ok(())
+    }
+
+    /// Takes in one thing of the first walk: every document by itself, and both sides of the ledger. `true`: a piece is
+    /// done, so that others should have the store for a while.
+    pub async fn take(&mut self, item: Item) -> Result<bool, Halt> {
+        match item {
+            Item::Document { kind, id, document } => {
+                // Others are of no interest here, or of a newer release.
+                let Some(kind) = known_kind(&kind) else { return Ok(false) };
+                self.waiting.push((DocumentKey::new(kind, id), document));
+                if self.waiting.len() < CHUNK {
+                    return Ok(false);
+                }
+                self.documents().await?;
+                return Ok(true);
+            }
+            Item::Entry { index, entry } => self.enter_entry(&index, &entry).await?,
+            Item::Unique { unique, key, id } => self.enter_unique(&unique, &key, &id),
+            Item::Timer { .. } | Item::Counter { .. } | Item::Event { .. } => return Ok(false),
+        }
+        self.others = (self.others + 1) % PAGE;
+        Ok(self.others == 0)
+    }
+
+    /// What comes after the first walk.
+    pub async fn finish(&mut self) -> Result<(), Halt> {
+        self.documents().await?;
         if !self.ledger.balances() {
             self.remove_stale().await?;
             self.add_missing().await?;
@@ -114,45 +159,13 @@ impl<'a> Run<'a> {
         self.counts().await
     }
 
-    /// The first walk: every document by itself, and both sides of the ledger.
-    async fn look(&mut self) -> Result<(), Halt> {
-        let (context, _) = self.directory.open(&self.request, &[]).await?;
-        let mut items = self.directory.store.walk(&self.space);
-        let mut waiting = Vec::with_capacity(CHUNK);
-        let mut others = 0;
-        while let Some(item) = items.recv().await {
-            match item? {
-                Item::Document { kind, id, document } => {
-                    // Others are of no interest here, or of a newer release.
-                    let Some(kind) = known_kind(&kind) else { continue };
-                    waiting.push((DocumentKey::new(kind, id), document));
-                    if waiting.len() == CHUNK {
-                        self.documents(&context, std::mem::take(&mut waiting)).await?;
-                        self.pause().await;
-                    }
-                }
-                Item::Entry { index, entry } => {
-                    self.enter_entry(&index, &entry).await?;
-                    others += 1;
-                }
-                Item::Unique { unique, key, id } => {
-                    self.enter_unique(&unique, &key, &id);
-                    others += 1;
-                }
-                Item::Timer { .. } | Item::Counter { .. } | Item::Event { .. } => {}
-            }
-            if others == PAGE {
-                others = 0;
-                self.pause().await;
-            }
-        }
-        self.documents(&context, waiting).await
-    }
-
-    async fn documents(&mut self, context: &Context, found: Vec<(DocumentKey, Document)>) -> Result<(), Halt> {
+    /// Looks at the documents that wait.
+    async fn documents(&mut self) -> Result<(), Halt> {
+        let found = std::mem::take(&mut self.waiting);
+        let Some(context) = self.context.clone() else { return Ok(()) };
         self.report.documents += found.len();
         let (users, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| key.kind == keys::USER);
-        Box::pin(self.users(context, &users)).await?;
+        Box::pin(self.users(&context, &users)).await?;
         for (key, document) in &others {
             match key.kind {
                 keys::OUTBOX => Box::pin(self.letter(key, document)).await?,
@@ -164,7 +177,7 @@ impl<'a> Run<'a> {
 
     /// Lets others have the store for as long as the last piece took.
     pub async fn pause(&mut self) {
-        tokio::time::sleep(self.piece_began.elapsed().min(LONGEST_PAUSE)).await;
+        pause(self.piece_began).await;
         self.piece_began = Instant::now();
     }
 

@@ -175,12 +175,14 @@ impl EmbeddedStore {
     }
 
     /// In one picture of the database, on the blocking pool.
-    pub(in crate::store) async fn send_all(&self, space: &Space, found: &walk::Found) -> Result<(), StoreError> {
-        let (prefix, found) = (space_key(space), found.clone());
+    pub(in crate::store) async fn send_all(&self, spaces: &[Space], found: &walk::Found) -> Result<(), StoreError> {
+        let (prefixes, found) = (spaces.iter().map(space_key).collect::<Vec<_>>(), found.clone());
         self.view_at_leisure(move |view| {
-            for item in everything(view, &prefix)? {
-                if found.blocking_send(Ok(item?)).is_err() {
-                    break;
+            for (number, prefix) in prefixes.iter().enumerate() {
+                for item in everything(view, prefix)? {
+                    if found.blocking_send(Ok((number, item?))).is_err() {
+                        return Ok(());
+                    }
                 }
             }
             Ok(())

@@ -25,6 +25,18 @@ impl Keys {
         format!("{}:{{{tag}}}:", self.prefix)
     }
 
+    /// The pattern of the keys of all spaces.
+    pub(super) fn every_space(&self) -> String {
+        format!("{}:{{*", self.prefix)
+    }
+
+    /// A key as what [`Keys::space`] makes of its space, and its name there.
+    pub(super) fn split<'k>(&self, key: &'k str) -> Option<(&'k str, &'k str)> {
+        let tag = key.strip_prefix(&self.prefix)?.strip_prefix(":{")?;
+        let end = key.len() - tag.len() + tag.find("}:")? + "}:".len();
+        Some(key.split_at(end))
+    }
+
     pub(super) fn document(&self, space: &Space, key: &DocumentKey) -> String {
         format!("{}doc:{}:{}", self.space(space), key.kind, key.id)
     }
@@ -88,6 +100,16 @@ mod tests {
         assert_eq!(keys.index(&acme, &Index::new("member:7")), "usherd:{acme}:index:member:7");
         assert_eq!(keys.unique(&Space::Installation, "token"), "usherd:{~}:unique:token");
         assert_eq!(keys.schema(), "usherd:{~}:schema");
+    }
+
+    #[test]
+    fn a_key_comes_apart_into_its_space_and_its_name_there() {
+        let keys = Keys::new("usherd").unwrap();
+        let acme = Space::Account("acme".parse().unwrap());
+        let key = keys.document(&acme, &DocumentKey::new("story", "}:x"));
+        assert_eq!(keys.split(&key), Some((keys.space(&acme).as_str(), "doc:story:}:x")));
+        assert_eq!(keys.split("usherd2:{acme}:timers"), None);
+        assert_eq!(keys.split("usherd:acme:timers"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Everything in a space, key by key: it walks the whole keyspace of the server.
+//! Everything in some spaces, key by key: it walks the whole keyspace of the server, once for all of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use redis::{Pipeline, Value};
 use sha2::{Digest, Sha256};
@@ -28,20 +28,60 @@ impl Seen {
     }
 }
 
+/// The place of a walk's findings in one of its spaces.
+#[derive(Clone, Copy)]
+struct Sink<'a> {
+    found: &'a Found,
+    number: usize,
+}
+
+impl Sink<'_> {
+    /// Whoever no longer takes things in is noticed between trips.
+    async fn send(&self, item: Item) {
+        self.found.send(Ok((self.number, item))).await.ok();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.found.is_closed()
+    }
+}
+
 impl RedisStore {
-    pub(in crate::store) async fn send_all(&self, space: &Space, found: &Found) -> Result<(), StoreError> {
-        let prefix = self.keys.space(space);
+    pub(in crate::store) async fn send_all(&self, spaces: &[Space], found: &Found) -> Result<(), StoreError> {
+        let numbered: Vec<(usize, &Space)> = spaces.iter().enumerate().collect();
+        // A node of a Cluster answers for its own slots, so spaces are asked for one by one there.
+        let trips = if self.link.is_cluster() { 1 } else { numbered.len().max(1) };
+        for some in numbered.chunks(trips) {
+            self.send_some(some, found).await?;
+        }
+        Ok(())
+    }
+
+    /// In one scan.
+    async fn send_some(&self, spaces: &[(usize, &Space)], found: &Found) -> Result<(), StoreError> {
+        let prefixes: Vec<String> = spaces.iter().map(|(_, space)| self.keys.space(space)).collect();
+        let Some(first) = prefixes.first() else { return Ok(()) };
+        let pattern = if prefixes.len() == 1 { format!("{first}*") } else { self.keys.every_space() };
+        let by_prefix: HashMap<&str, usize> = prefixes.iter().map(String::as_str).zip(0..).collect();
         let mut seen = Seen::default();
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = Pipeline::new();
-            scan.cmd("EVAL").arg(SCAN).arg(1).arg(&prefix).arg(&cursor).arg(format!("{prefix}*")).arg(AT_ONCE);
+            scan.cmd("EVAL").arg(SCAN).arg(1).arg(first).arg(&cursor).arg(&pattern).arg(AT_ONCE);
             let (next, keys): (String, Vec<String>) = reply(self.one(&scan).await?)?;
-            let names: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(&prefix)).collect();
-            let new: Vec<&str> = names.into_iter().filter(|name| seen.is_new(name)).collect();
-            self.send_documents(&prefix, &new, found).await?;
-            for name in &new {
-                self.send_key(space, name, found).await?;
+            let mut names: Vec<Vec<&str>> = vec![Vec::new(); spaces.len()];
+            for key in &keys {
+                let Some((prefix, name)) = self.keys.split(key) else { continue };
+                if let Some(at) = by_prefix.get(prefix).filter(|_| seen.is_new(key)) {
+                    names[*at].push(name);
+                }
+            }
+            for (((number, space), prefix), names) in spaces.iter().zip(&prefixes).zip(names) {
+                let sink = Sink { found, number: *number };
+                self.send_documents(prefix, &names, sink).await?;
+                for name in names {
+                    self.send_key(space, name, sink).await?;
+                }
             }
             if next == "0" || found.is_closed() {
                 return Ok(());
@@ -51,7 +91,7 @@ impl RedisStore {
     }
 
     /// Those of the keys that are documents, in one trip.
-    async fn send_documents(&self, prefix: &str, names: &[&str], found: &Found) -> Result<(), StoreError> {
+    async fn send_documents(&self, prefix: &str, names: &[&str], found: Sink<'_>) -> Result<(), StoreError> {
         let documents: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("doc:")).collect();
         if documents.is_empty() {
             return Ok(());
@@ -63,13 +103,13 @@ impl RedisStore {
         for (name, value) in documents.iter().zip(self.ask(&commands).await?) {
             let (kind, id) = name.split_once(':').ok_or_else(|| damaged(format!("doc:{name} names no kind")))?;
             if let Some(document) = document(name, value)? {
-                send(found, Item::Document { kind: kind.to_owned(), id: id.to_owned(), document }).await;
+                found.send(Item::Document { kind: kind.to_owned(), id: id.to_owned(), document }).await;
             }
         }
         Ok(())
     }
 
-    async fn send_key(&self, space: &Space, name: &str, found: &Found) -> Result<(), StoreError> {
+    async fn send_key(&self, space: &Space, name: &str, found: Sink<'_>) -> Result<(), StoreError> {
         let (what, rest) = name.split_once(':').unwrap_or((name, ""));
         match what {
             "unique" => self.send_unique(&self.keys.unique(space, rest), rest, found).await,
@@ -81,7 +121,7 @@ impl RedisStore {
                     page.after = entries.last().cloned();
                     let is_last = entries.len() < AT_ONCE;
                     for entry in entries {
-                        send(found, Item::Entry { index: rest.to_owned(), entry }).await;
+                        found.send(Item::Entry { index: rest.to_owned(), entry }).await;
                     }
                     if is_last || found.is_closed() {
                         return Ok(());
@@ -95,7 +135,7 @@ impl RedisStore {
                     let is_last = timers.len() < AT_ONCE;
                     for timer in &timers {
                         let (kind, id) = (timer.owner.kind.to_owned(), timer.owner.id.to_string());
-                        send(found, Item::Timer { kind, id, due: timer.due }).await;
+                        found.send(Item::Timer { kind, id, due: timer.due }).await;
                     }
                     if is_last || found.is_closed() {
                         return Ok(());
@@ -108,7 +148,7 @@ impl RedisStore {
                 commands.cmd("HGETALL").arg(self.keys.counters(space));
                 let counters: Vec<(String, i64)> = reply(self.one(&commands).await?)?;
                 for (name, value) in counters {
-                    send(found, Item::Counter { name, value }).await;
+                    found.send(Item::Counter { name, value }).await;
                 }
                 Ok(())
             }
@@ -119,7 +159,7 @@ impl RedisStore {
                     after = events.last().map(|event| event.id);
                     let is_last = events.len() < AT_ONCE;
                     for event in events {
-                        send(found, Item::Event { body: event.body }).await;
+                        found.send(Item::Event { body: event.body }).await;
                     }
                     if is_last || found.is_closed() {
                         return Ok(());
@@ -132,7 +172,7 @@ impl RedisStore {
         }
     }
 
-    async fn send_unique(&self, key: &str, unique: &str, found: &Found) -> Result<(), StoreError> {
+    async fn send_unique(&self, key: &str, unique: &str, found: Sink<'_>) -> Result<(), StoreError> {
         let mut seen = Seen::default();
         let mut cursor = "0".to_owned();
         loop {
@@ -141,7 +181,7 @@ impl RedisStore {
             let (next, held): (String, Vec<(String, String)>) = reply(self.one(&commands).await?)?;
             for (key, id) in held {
                 if seen.is_new(&key) {
-                    send(found, Item::Unique { unique: unique.to_owned(), key, id }).await;
+                    found.send(Item::Unique { unique: unique.to_owned(), key, id }).await;
                 }
             }
             if next == "0" || found.is_closed() {
@@ -154,9 +194,4 @@ impl RedisStore {
     async fn one(&self, commands: &Pipeline) -> Result<Value, StoreError> {
         Ok(self.ask(commands).await?.pop().unwrap_or(Value::Nil))
     }
-}
-
-/// Whoever no longer takes things in is noticed between trips.
-async fn send(found: &Found, item: Item) {
-    found.send(Ok(item)).await.ok();
 }
