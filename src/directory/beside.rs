@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::error::Error;
+use super::error::{Error, readable};
 use super::kind::Kind;
 use super::memberships::{CHUNK, MemberKind, Members};
 use super::record::UserRecord;
@@ -144,10 +144,12 @@ impl Directory {
                 // A tombstone has no body.
                 let Some(document) = document.filter(|document| !document.body.is_empty()) else { continue };
                 let name = match kind {
-                    MemberKind::User => UserRecord::decode(&document)?.display_name(),
-                    MemberKind::Group => Resource::decode(Kind::Group, *id, &document)?.name().to_owned(),
+                    MemberKind::User => UserRecord::decode(&document).map(|user| user.display_name()),
+                    MemberKind::Group => {
+                        Resource::decode(Kind::Group, *id, &document).map(|group| group.name().to_owned())
+                    }
                 };
-                names.insert(*id, name);
+                names.extend(readable(kind.kind(), id, name).map(|name| (*id, name)));
             }
         }
         Ok(names)
@@ -182,11 +184,13 @@ impl Directory {
         }
         let used = self.store.counters(space, &names).await?;
         let counted = |(id, document): &(ResourceId, Document), used: i64| {
-            let terms = Resource::decode(Kind::License, *id, document)?.terms();
-            let counted = terms.is_some_and(|terms| terms.kind == crate::domain::roles::LicenseKind::PerUser);
-            Ok(counted.then(|| used.max(0).to_string()))
+            let terms = readable(Kind::License, id, Resource::decode(Kind::License, *id, document));
+            let counted = terms
+                .and_then(|license| license.terms())
+                .is_some_and(|terms| terms.kind == crate::domain::roles::LicenseKind::PerUser);
+            counted.then(|| used.max(0).to_string())
         };
-        documents.iter().zip(used).map(|(document, used)| counted(document, used)).collect()
+        Ok(documents.iter().zip(used).map(|(document, used)| counted(document, used)).collect())
     }
 
     /// `groups`, direct and indirect. No trip when nobody of them is in a group.
@@ -250,7 +254,9 @@ impl Directory {
             let mut nested = Vec::new();
             for (id, document) in ids.iter().zip(documents) {
                 let Some(document) = document else { continue };
-                let name = Resource::decode(Kind::Group, *id, &document)?.name().to_owned();
+                let group = readable(Kind::Group, id, Resource::decode(Kind::Group, *id, &document));
+                // Who is in it stands beside it and is true, whatever became of its name.
+                let name = group.map_or_else(|| id.to_string(), |group| group.name().to_owned());
                 if document.memberships > 0 {
                     nested.push(*id);
                 }

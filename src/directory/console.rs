@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::assignments::Wishes;
 use super::audit::AuditEvent;
-use super::error::Error;
+use super::error::{Error, readable};
 use super::kind::Kind;
 use super::outbox::Letter;
 use super::provision::IfMatch;
@@ -262,8 +262,9 @@ impl Directory {
             return Ok(Vec::new());
         }
         let documents = self.store.get(&context.space, &wanted).await?;
-        let records = documents.iter().flatten().map(UserRecord::decode).collect::<Result<Vec<_>, _>>()?;
-        Ok(records.into_iter().filter(UserRecord::exists).collect())
+        let found = wanted.iter().zip(documents).filter_map(|(key, document)| Some((key, document?)));
+        let records = found.filter_map(|(key, document)| readable(key.kind, &key.id, UserRecord::decode(&document)));
+        Ok(records.filter(UserRecord::exists).collect())
     }
 
     /// One user as the lifecycle sees them.
@@ -379,7 +380,7 @@ impl Directory {
         let wanted: Vec<DocumentKey> = ids.iter().map(|id| kind.key(*id)).collect();
         let documents = self.store.get(&context.space, &wanted).await?;
         let found = ids.into_iter().zip(documents).filter_map(|(id, document)| Some((id, document?)));
-        found.map(|(id, document)| Resource::decode(kind, id, &document)).collect()
+        Ok(found.filter_map(|(id, document)| readable(kind, id, Resource::decode(kind, id, &document))).collect())
     }
 }
 

@@ -69,3 +69,10 @@ impl Error {
         Error::Internal(format!("stored {what} cannot be read: {error}"))
     }
 }
+
+/// One of a list. A damaged document is left out and told to the operator by its id, so that it does not take the others
+/// with it; asked for by itself it is an error. Reconciliation tells of it, too (`Readable`).
+pub fn readable<T>(kind: impl std::fmt::Display, id: impl std::fmt::Display, read: Result<T, Error>) -> Option<T> {
+    let told = |error: &Error| tracing::error!(%kind, %id, %error, "a damaged document is left out of a list");
+    read.inspect_err(told).ok()
+}

@@ -1,6 +1,6 @@
 //! Groups as the console pages through them: by index, so that one of a hundred thousand members costs a page.
 
-use super::error::Error;
+use super::error::{Error, readable};
 use super::kind::Kind;
 use super::memberships::{MemberKind, Members, member};
 use super::request::Context;
@@ -64,9 +64,10 @@ impl Directory {
         let documents = self.store.get(&context.space, &wanted).await?;
         let mut groups = Vec::with_capacity(ids.len());
         for (id, document) in ids.into_iter().zip(documents) {
-            let Some(document) = document else { continue };
+            let group = document.map(|document| Resource::decode(Kind::Group, id, &document));
+            let Some(group) = group.and_then(|group| readable(Kind::Group, id, group)) else { continue };
             let members = self.store.count(&context.space, &keys::members(id), &Bounds::All).await?;
-            groups.push((Resource::decode(Kind::Group, id, &document)?, members));
+            groups.push((group, members));
         }
         Ok(ListedGroups { groups, total })
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bulletins::Bulletin;
 use super::change::{move_letter, put_letter, remove_letter};
-use super::error::Error;
+use super::error::{Error, readable};
 use super::request::Request;
 use super::{Directory, keys};
 use crate::domain::ids::{AccountId, OutboxId, ResourceId};
@@ -131,8 +131,9 @@ impl Directory {
         let entries = self.store.range(&context.space, &index, &Bounds::All, &Page::first(limit)).await?;
         let ids: Vec<OutboxId> = entries.iter().filter_map(|entry| entry.id.parse().ok()).collect();
         let wanted: Vec<_> = ids.into_iter().map(keys::outbox).collect();
-        let found = self.store.get(&context.space, &wanted).await?;
-        found.into_iter().flatten().map(|document| read_letter(&document.body)).collect()
+        let found = wanted.iter().zip(self.store.get(&context.space, &wanted).await?);
+        let read = found.filter_map(|(key, document)| Some((key, read_letter(&document?.body))));
+        Ok(read.filter_map(|(key, letter)| readable(key.kind, &key.id, letter)).collect())
     }
 
     /// Tries a dead letter again. One that carried an invitation link comes as a new invitation, since that link died

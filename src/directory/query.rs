@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::error::Error;
+use super::error::{Error, readable};
 use super::kind::Kind;
 use super::plan::{Plan, Planned};
 use super::request::{Context, Request};
@@ -101,8 +101,7 @@ impl Directory {
         let mut matching = Vec::new();
         for chunk in candidates.chunks(CHUNK) {
             let documents = self.documents(context, kind, chunk).await?;
-            let seen = self.seen(context, planned, search, &documents).await?;
-            for ((id, document), seen) in documents.into_iter().zip(seen) {
+            for (id, document, seen) in self.seen(context, planned, search, documents).await? {
                 let filter = search.filter.as_ref();
                 if filter.is_none_or(|filter| filter.matches(&self.schemas, planned.resource_type, &seen)) {
                     let key = search.sort.as_ref().map(|sort| sort.key(&seen));
@@ -192,17 +191,32 @@ impl Directory {
         context: &Context,
         planned: Planned<'_>,
         search: &Search,
-        documents: &[(ResourceId, Document)],
-    ) -> Result<Vec<Map<String, Value>>, Error> {
+        documents: Vec<(ResourceId, Document)>,
+    ) -> Result<Vec<(ResourceId, Document, Map<String, Value>)>, Error> {
         let kind = planned.kind;
         let damaged = |error| Error::damaged("body", error);
-        let mut seen = Vec::with_capacity(documents.len());
+        let (mut whole, mut seen) = (Vec::with_capacity(documents.len()), Vec::with_capacity(documents.len()));
         for (id, document) in documents {
-            let mut body: Map<String, Value> = serde_json::from_slice(&document.body).map_err(damaged)?;
-            body.insert("meta".to_owned(), self.meta(kind, *id, document));
+            let body = serde_json::from_slice::<Map<String, Value>>(&document.body).map_err(damaged);
+            let Some(mut body) = readable(kind, id, body) else { continue };
+            body.insert("meta".to_owned(), self.meta(kind, id, &document));
+            whole.push((id, document));
             seen.push(body);
         }
-        let Some(name) = kind.beside() else { return Ok(seen) };
+        self.see_beside(context, planned, search, &whole, &mut seen).await?;
+        Ok(whole.into_iter().zip(seen).map(|((id, document), seen)| (id, document, seen)).collect())
+    }
+
+    async fn see_beside(
+        &self,
+        context: &Context,
+        planned: Planned<'_>,
+        search: &Search,
+        documents: &[(ResourceId, Document)],
+        seen: &mut [Map<String, Value>],
+    ) -> Result<(), Error> {
+        let kind = planned.kind;
+        let Some(name) = kind.beside() else { return Ok(()) };
         let in_filter = search.filter.as_ref().filter(|filter| planned.mentions(filter, name));
         let in_sort = search.sort.as_ref().is_some_and(|sort| sort.name().eq_ignore_ascii_case(name));
         let asked_for = in_filter.filter(|_| kind == Kind::Group).and_then(|it| planned.members_asked_for(it));
@@ -218,14 +232,16 @@ impl Directory {
             }
             (Some(_), None) => self.beside(&context.space, kind, documents, false).await?,
             (None, None) if in_sort => self.beside(&context.space, kind, documents, false).await?,
-            (None, None) => return Ok(seen),
+            (None, None) => return Ok(()),
         };
         for (body, value) in seen.iter_mut().zip(values) {
             if let Some(value) = value {
-                body.insert(name.to_owned(), serde_json::from_str(&value).map_err(damaged)?);
+                let value =
+                    serde_json::from_str(&value).map_err(|error| Error::damaged("what stands beside", error))?;
+                body.insert(name.to_owned(), value);
             }
         }
-        Ok(seen)
+        Ok(())
     }
 
     /// `meta` as a reply has it (RFC 7643 §3.1).

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::error::Error;
+use super::error::{Error, readable};
 use super::kind::Kind;
 use super::record::Keys;
 use super::request::Context;
@@ -254,7 +254,8 @@ impl Directory {
             let mut names = Vec::with_capacity(documents.len());
             for (entry, document) in entries.iter().zip(documents) {
                 let (Some(document), Ok(id)) = (document, entry.id.parse()) else { continue };
-                names.push(format!("\"{}\"", Resource::decode(kind, id, &document)?.name()));
+                let known = readable(kind, id, Resource::decode(kind, id, &document));
+                names.extend(known.map(|known| format!("\"{}\"", known.name())));
             }
             detail += &match names.as_slice() {
                 [] => "; there is none yet".to_owned(),

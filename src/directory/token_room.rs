@@ -1,6 +1,6 @@
 //! The tokens of an account as a whole: listed, bounded in their number, and forgotten when they have ended long ago.
 
-use super::error::Error;
+use super::error::{Error, readable};
 use super::tokens::{Token, TokenSummary, entry, read_token};
 use super::uses::Use;
 use super::{Directory, entropy, keys};
@@ -29,8 +29,9 @@ impl Directory {
             if wanted.is_empty() {
                 return Ok(tokens);
             }
-            for document in self.store.get(&space, &wanted).await?.iter().flatten() {
-                tokens.push(read_token(&document.body)?);
+            for (key, document) in wanted.iter().zip(self.store.get(&space, &wanted).await?) {
+                let token = document.map(|document| read_token(&document.body));
+                tokens.extend(token.and_then(|token| readable(key.kind, &key.id, token)));
             }
             page.after = entries.into_iter().last();
         }

@@ -16,6 +16,7 @@ mod brake;
 mod cli;
 mod clients;
 mod console;
+mod damage;
 mod discovery;
 mod first_start;
 mod hooks;

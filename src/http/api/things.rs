@@ -12,6 +12,7 @@ use super::bounded::{Text, Within};
 use super::operation::{Answer, Call, Operation};
 use super::views::{LicenseKindView, ThingView};
 use crate::directory::editing::Edited;
+use crate::directory::error::readable;
 use crate::directory::query::Search;
 use crate::directory::resources::Resource;
 use crate::directory::{Context, Directory, Error, Kind};
@@ -176,11 +177,8 @@ async fn list(call: Call<Query<PageQuery>>, kind: Kind) -> Result<Answer<Json<Th
     let (offset, count) = call.query.bounds();
     let search = Search { filter: None, sort: None, start_index: offset + 1, count };
     let found = directory.search(&context, kind, &search).await?;
-    let resources = found
-        .documents
-        .iter()
-        .map(|(id, document)| Resource::decode(kind, *id, document))
-        .collect::<Result<Vec<_>, _>>()?;
+    let read = |(id, document): &(_, _)| readable(kind, id, Resource::decode(kind, *id, document));
+    let resources: Vec<Resource> = found.documents.iter().filter_map(read).collect();
     Ok(Answer::of(Json(ThingsView { total: found.total, items: views(directory, &context, &resources).await? })))
 }
 

@@ -12,6 +12,7 @@ use super::reply::{self, Failure};
 use super::route::Action;
 use crate::directory::beside::Names;
 use crate::directory::editing::Edited;
+use crate::directory::error::readable;
 use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
 use crate::directory::{Context, Error, Kind, Request, version};
@@ -136,8 +137,11 @@ impl Call<'_> {
         let beside = self.beside(&context, &found.documents, &projection).await?;
         let mut resources = Vec::with_capacity(found.documents.len());
         for ((id, document), beside) in found.documents.iter().zip(&beside) {
-            let written = self.outgoing(*id, document, beside.as_deref(), &profile)?.write(self.kind, &projection)?;
-            resources.push(serde_json::from_slice(&written).map_err(|error| Error::damaged("body", error))?);
+            let outgoing = self.outgoing(*id, document, beside.as_deref(), &profile);
+            let written = outgoing.and_then(|outgoing| outgoing.write(self.kind, &projection));
+            let read = written
+                .and_then(|written| serde_json::from_slice(&written).map_err(|error| Error::damaged("body", error)));
+            resources.extend(readable(self.kind, id, read));
         }
         let response = ListResponse::page(found.total, start_index, resources);
         Ok(reply::json(StatusCode::OK, &response.to_json()))
