@@ -4,8 +4,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use usherd::app::open_now;
 use usherd::config::Configuration;
-use usherd::directory::entropy;
+use usherd::directory::audit::AuditEvent;
 use usherd::directory::record::{Keys, UserRecord};
+use usherd::directory::{Actor, Door, entropy};
 use usherd::domain::names::{EmailAddress, UserName};
 use usherd::store::{Batch, DocumentKey, Space, Write};
 
@@ -39,7 +40,13 @@ fn names(numbers: impl Iterator<Item = usize>) -> Vec<String> {
 
 /// Two large projects, of which two people are in both. Each person's name says where they are.
 fn crowd(store: Store) -> Crowd {
-    let settings = [("USHERD_PROVISIONING__ADMIT", "silent"), ("USHERD_BOOTSTRAP__ADMIN_EMAIL", ADMIN)];
+    let settings = [
+        ("USHERD_PROVISIONING__ADMIT", "silent"),
+        ("USHERD_BOOTSTRAP__ADMIN_EMAIL", ADMIN),
+        // Debug builds are slow; what is proven here is not speed.
+        ("USHERD_STORE__DEADLINE", "60s"),
+        ("USHERD_HTTP__REQUEST_DEADLINE", "60s"),
+    ];
     let mut daemon = Daemon::start(store, &settings);
     let project = |name: &str| {
         let made = daemon.post("/Projects", &json!({ "displayName": name })).json();
@@ -101,6 +108,9 @@ async fn multiply(daemon: &Daemon, store: Store, models: &[String; 3]) {
             let (body, state) = (record.body(kind).into(), record.state(&stands).into());
             let key = DocumentKey::new("user", record.user.id);
             batch.writes.push(Write::Put { key, revision: 1, created: now, modified: now, body, state });
+            let made = AuditEvent::new(now, Actor::new(Door::Scim, "test"), "user.provisioned");
+            let made = AuditEvent { user: Some(record.user.id), revision: Some(1), ..made };
+            batch.writes.push(Write::EventAppend { body: serde_json::to_vec(&made).unwrap().into() });
         }
         opened.store.commit(&space, &batch).await.unwrap();
     }
