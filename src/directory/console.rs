@@ -1,8 +1,6 @@
 //! What the console shows of users, and what Account Admins assign: reads through the indexes that keep a page's cost
 //! flat, and writes through the lifecycle.
 
-use std::collections::BTreeSet;
-
 use super::assignments::Wishes;
 use super::audit::AuditEvent;
 use super::error::{Error, readable};
@@ -16,101 +14,9 @@ use super::sessions::{Session, Sessions};
 use super::{Directory, keys};
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::{Event, Refusal};
-use crate::domain::names::fold;
 use crate::domain::secrets::Scope;
-use crate::domain::user::{Side, Status, User};
+use crate::domain::user::Side;
 use crate::store::{Bounds, DocumentKey, Index, Page};
-
-/// How the directory is sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    #[default]
-    Name,
-    NameReversed,
-    Newest,
-    Oldest,
-}
-
-/// A page of the user directory, as asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// `None`: of every status.
-    pub status: Option<Status>,
-    /// Words of which each must begin a word of the name, the mail or the id.
-    pub words: Vec<String>,
-    pub filters: Filters,
-    pub order: Order,
-    pub offset: usize,
-    pub limit: usize,
-}
-
-/// What else somebody must have to be listed; `None`: anything.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filters {
-    pub account_role: Option<String>,
-    pub organization: Option<ResourceId>,
-    pub project: Option<ResourceId>,
-    pub license: Option<ResourceId>,
-}
-
-impl Filters {
-    /// The indexes of which each holds everybody whom these filters let through.
-    fn indexes(&self) -> Vec<Index> {
-        let assigned = [self.organization, self.project, self.license].into_iter().flatten().map(keys::assigned);
-        self.account_role.iter().map(|role| keys::users_by_role(role)).chain(assigned).map(Index::new).collect()
-    }
-
-    fn lets_through(&self, user: &User) -> bool {
-        let is_in = |organization| user.organization == Some(organization);
-        let has_joined = |project| user.projects.iter().any(|assigned| assigned.project == project);
-        let has_license = |license| user.licenses.iter().any(|assigned| assigned.license == license);
-        self.account_role.as_ref().is_none_or(|role| user.account_role == *role)
-            && self.organization.is_none_or(is_in)
-            && self.project.is_none_or(has_joined)
-            && self.license.is_none_or(has_license)
-    }
-}
-
-/// A page of the user directory, as found.
-#[derive(Debug, Clone, Default)]
-pub struct Listed {
-    pub users: Vec<UserRecord>,
-    pub counts: Counts,
-    /// Of those that this listing pages through.
-    pub total: usize,
-    /// Words and filters leave more users than one request may look at; these are the first of them.
-    pub cut_short: bool,
-}
-
-/// How many users of each status match words and filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    pub pending: usize,
-    pub active: usize,
-    pub inactive: usize,
-}
-
-impl Counts {
-    pub fn all(self) -> usize {
-        self.pending + self.active + self.inactive
-    }
-
-    pub fn of(self, status: Status) -> usize {
-        match status {
-            Status::Pending => self.pending,
-            Status::Active => self.active,
-            Status::Inactive => self.inactive,
-        }
-    }
-
-    fn at(&mut self, status: Status) -> &mut usize {
-        match status {
-            Status::Pending => &mut self.pending,
-            Status::Active => &mut self.active,
-            Status::Inactive => &mut self.inactive,
-        }
-    }
-}
 
 /// Everything that the page of one user shows.
 #[derive(Debug, Clone)]
@@ -124,35 +30,6 @@ pub struct UserDetail {
     pub events: Vec<AuditEvent>,
 }
 
-/// A word of a search, folded. `wide-light` is looked for as it stands (it may begin an address or an id) and by its
-/// parts, since names are indexed by theirs.
-struct Word {
-    whole: String,
-    parts: Vec<String>,
-}
-
-impl Word {
-    fn of(typed: &str) -> Self {
-        let whole = fold(typed);
-        let parts: Vec<String> =
-            whole.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        Word { parts: if parts.len() > 1 { parts } else { Vec::new() }, whole }
-    }
-
-    /// What begins an index entry of everybody whom this word fits.
-    fn prefixes(&self) -> impl Iterator<Item = &str> {
-        let longest = self.parts.iter().max_by_key(|part| part.len());
-        [Some(&self.whole), longest].into_iter().flatten().map(String::as_str)
-    }
-
-    fn is_in(&self, record: &UserRecord) -> bool {
-        let by_parts = !self.parts.is_empty() && self.parts.iter().all(|part| record.has_word(part));
-        by_parts || record.has_word(&self.whole)
-    }
-}
-
-/// Candidates that a search may load: some hundred kilobytes, well within a request's deadline.
-const MAX_CANDIDATES: usize = 2_000;
 /// Events that are looked through for those of one user.
 const MAX_EVENTS: usize = 1_000;
 /// Events that the page of a user shows.
@@ -169,87 +46,6 @@ impl Directory {
         let (context, _) = self.open(request, &[]).await?;
         let admin = context.admin.clone().ok_or(Error::Unauthorized)?;
         Ok((context, admin))
-    }
-
-    /// A page of the user directory. Its cost does not depend on how many users there are: without words and filters it
-    /// is read off an index, else at most so many candidates are looked at.
-    ///
-    /// # Errors
-    /// [`Error::MissingScope`]; of the store.
-    pub async fn list_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
-        context.require(Scope::Users)?;
-        if !listing.words.is_empty() || listing.filters != Filters::default() {
-            return self.search_users(context, listing).await;
-        }
-        let mut counts = Counts::default();
-        for status in Status::ALL {
-            let index = Index::new(keys::users_by_status(status));
-            let count = self.store.count(&context.space, &index, &Bounds::All).await?;
-            *counts.at(status) = usize::try_from(count).unwrap_or(usize::MAX);
-        }
-        let by_name = matches!(listing.order, Order::Name | Order::NameReversed);
-        let index = match (listing.status, by_name) {
-            (None, true) => keys::USERS_BY_SHOWN_NAME.to_owned(),
-            (None, false) => keys::USERS.to_owned(),
-            (Some(status), true) => keys::users_by_status_and_shown_name(status),
-            (Some(status), false) => keys::users_by_status(status),
-        };
-        let reverse = matches!(listing.order, Order::NameReversed | Order::Newest);
-        let page = Page { after: None, offset: listing.offset, limit: listing.limit, reverse };
-        let entries = self.store.range(&context.space, &Index::new(index), &Bounds::All, &page).await?;
-        let users = self.records(context, entries.into_iter().map(|entry| entry.id)).await?;
-        let total = listing.status.map_or(counts.all(), |status| counts.of(status));
-        Ok(Listed { users, counts, total, cut_short: false })
-    }
-
-    /// The smallest index of a filter picks the candidates, or the longest word where that is too large; whatever else
-    /// was asked for is looked for in them.
-    async fn search_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
-        let words: Vec<Word> = listing.words.iter().map(|word| Word::of(word)).collect();
-        let longest = words.iter().max_by_key(|word| word.whole.len());
-        let mut smallest = None;
-        for index in listing.filters.indexes() {
-            let count = self.store.count(&context.space, &index, &Bounds::All).await?;
-            if smallest.as_ref().is_none_or(|(least, _)| count < *least) {
-                smallest = Some((count, index));
-            }
-        }
-        let walks = match (smallest, longest) {
-            (Some((count, index)), longest) if count <= MAX_CANDIDATES as u64 || longest.is_none() => {
-                vec![(index, Bounds::All)]
-            }
-            (_, longest) => {
-                let prefixes = longest.into_iter().flat_map(Word::prefixes);
-                prefixes.map(|prefix| (Index::new(keys::USERS_BY_WORD), Bounds::Prefix(prefix.to_owned()))).collect()
-            }
-        };
-        let mut ids = BTreeSet::new();
-        let mut cut_short = false;
-        for (index, bounds) in walks {
-            let newest_first = listing.order == Order::Newest && bounds == Bounds::All;
-            let page = Page { reverse: newest_first, ..Page::first(MAX_CANDIDATES + 1) };
-            let entries = self.store.range(&context.space, &index, &bounds, &page).await?;
-            cut_short |= entries.len() > MAX_CANDIDATES;
-            ids.extend(entries.into_iter().take(MAX_CANDIDATES).map(|entry| entry.id));
-        }
-        let mut found = self.records(context, ids).await?;
-        found
-            .retain(|record| listing.filters.lets_through(&record.user) && words.iter().all(|word| word.is_in(record)));
-        let mut counts = Counts::default();
-        for status in found.iter().filter_map(|record| record.user.status()) {
-            *counts.at(status) += 1;
-        }
-        found.retain(|record| listing.status.is_none_or(|status| record.user.status() == Some(status)));
-        match listing.order {
-            Order::Name | Order::NameReversed => found.sort_by_cached_key(UserRecord::shown_key),
-            Order::Newest | Order::Oldest => found.sort_by_key(|record| record.user.id),
-        }
-        if matches!(listing.order, Order::NameReversed | Order::Newest) {
-            found.reverse();
-        }
-        let total = found.len();
-        let users = found.into_iter().skip(listing.offset).take(listing.limit).collect();
-        Ok(Listed { users, counts, total, cut_short })
     }
 
     pub(super) async fn records(

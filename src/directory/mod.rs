@@ -49,6 +49,7 @@ pub mod invitations;
 mod inviters;
 pub mod keys;
 pub mod kind;
+pub mod listing;
 pub mod mail_queue;
 pub mod many;
 pub mod memberships;

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::provision::IfMatch;
 use super::record::UserRecord;
 use super::request::Request;
 use super::{Directory, keys};
+use crate::domain::lifecycle::Refusal;
 use crate::domain::secrets::Scope;
 use crate::domain::text::safe_name;
 use crate::scim::table::ENTERPRISE_USER_URN;
@@ -37,14 +39,16 @@ impl ProfileEdit {
         }
     }
 
-    fn cleaned(&self) -> Self {
+    /// What differs from `before`, made safe to show; the rest as a provider may have written it.
+    fn cleaned(&self, before: &Self) -> Self {
+        let safe = |now: &str, then: &str| if now == then { now.to_owned() } else { safe_name(now) };
         ProfileEdit {
-            given_name: safe_name(&self.given_name),
-            family_name: safe_name(&self.family_name),
-            title: safe_name(&self.title),
-            department: safe_name(&self.department),
-            work_phone: safe_name(&self.work_phone),
-            mobile_phone: safe_name(&self.mobile_phone),
+            given_name: safe(&self.given_name, &before.given_name),
+            family_name: safe(&self.family_name, &before.family_name),
+            title: safe(&self.title, &before.title),
+            department: safe(&self.department, &before.department),
+            work_phone: safe(&self.work_phone, &before.work_phone),
+            mobile_phone: safe(&self.mobile_phone, &before.mobile_phone),
         }
     }
 
@@ -80,6 +84,8 @@ impl ProfileEdit {
     }
 }
 
+/// By which the audit knows it.
+const EDITED: &str = "user.profile_edited";
 /// The types of RFC 7643 §4.1.2.
 const WORK: &str = "work";
 const MOBILE: &str = "mobile";
@@ -124,14 +130,20 @@ fn set_phone(profile: &mut Map<String, Value>, kind: &str, value: &str) {
 }
 
 impl Directory {
-    /// Writes the part of the profile that admins edit.
+    /// Writes the part of the profile that admins edit: `edit` changes it as it is.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when an identity provider manages the user; [`Error::NotFound`]; [`Error::MissingScope`].
-    pub async fn edit_profile(&self, request: &Request, id: &str, edit: &ProfileEdit) -> Result<UserRecord, Error> {
+    /// [`Refusal::ProfileManaged`] when an identity provider manages the user; G7 as [`Error::PreconditionFailed`];
+    /// [`Error::NotFound`]; [`Error::MissingScope`].
+    pub async fn edit_profile(
+        &self,
+        request: &Request,
+        id: &str,
+        if_match: &IfMatch,
+        edit: impl Fn(&mut ProfileEdit) + Send + Sync,
+    ) -> Result<UserRecord, Error> {
         let unknown = || Error::NotFound(format!("there is no user {id}"));
         let key = keys::user(id.parse().map_err(|_| unknown())?);
-        let edit = edit.cleaned();
         retrying!(self, {
             let (context, documents) = self.open_to_write(request, std::slice::from_ref(&key)).await?;
             context.require(Scope::Users)?;
@@ -141,13 +153,16 @@ impl Directory {
                 return Err(unknown());
             }
             if let Some(client) = &before.user.provisioned_by {
-                let why =
-                    format!("{client} manages this person: change the profile there, or release the person from it");
-                return Err(Error::Invalid(why));
+                let refusal = Refusal::ProfileManaged { owner: client.to_string() };
+                return Err(self.refuse(&context, EDITED, before.known_id(), refusal));
             }
+            if_match.check(before.revision)?;
+            let now = ProfileEdit::of(&before);
+            let mut wanted = now.clone();
+            edit(&mut wanted);
             let mut after = before.clone();
-            let changed = edit.write(&ProfileEdit::of(&before), &mut after.profile);
-            let mut change = self.change(&context, "user.profile_edited", before, after).await?;
+            let changed = wanted.cleaned(&now).write(&now, &mut after.profile);
+            let mut change = self.change(&context, EDITED, before, after).await?;
             change.attributes(changed);
             self.commit_change(&context, change).await
         })

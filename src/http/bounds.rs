@@ -9,7 +9,7 @@ use super::guard::Bounds;
 pub struct BoundsTable {
     /// Of whatever is not below.
     pub single: Bounds,
-    /// PUT and PATCH of a group, which may name many members.
+    /// POST, PUT and PATCH of a group, which may name many members.
     pub group: Bounds,
     /// POST of a bulk request (RFC 7644 §3.7).
     pub bulk: Bounds,
@@ -20,7 +20,8 @@ impl BoundsTable {
     pub fn choose(&self, method: &Method, uri: &Uri) -> Bounds {
         let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).take(5).collect();
         match (method, segments.as_slice()) {
-            (&Method::PUT | &Method::PATCH, ["scim", "v2", "Groups", _, ..]) => self.group,
+            (&Method::POST, ["scim", "v2", "Groups"])
+            | (&Method::PUT | &Method::PATCH, ["scim", "v2", "Groups", _, ..]) => self.group,
             (&Method::POST, ["scim", "v2", "Bulk"]) => self.bulk,
             // Many people are added in one request: as long as a bulk request, and no more octets than another form.
             (&Method::POST, ["admin", _, "users", "new"] | ["api", "v1", "invitations"]) => {
@@ -52,7 +53,9 @@ mod tests {
     #[case(Method::PATCH, "/scim/v2/Groups/42", GROUP)]
     #[case(Method::PUT, "/scim/v2/Groups/42?excludedAttributes=members", GROUP)]
     #[case(Method::PATCH, "/scim/v2//Groups/42/", GROUP)]
-    #[case(Method::POST, "/scim/v2/Groups", SINGLE)]
+    #[case(Method::POST, "/scim/v2/Groups", GROUP)]
+    #[case(Method::POST, "/scim/v2/Groups/.search", SINGLE)]
+    #[case(Method::GET, "/scim/v2/Groups", SINGLE)]
     #[case(Method::PATCH, "/scim/v2/Groups", SINGLE)]
     #[case(Method::PATCH, "/scim/v2/Users/42", SINGLE)]
     #[case(Method::PATCH, "/Groups/42", SINGLE)]
@@ -64,11 +67,7 @@ mod tests {
     #[case(Method::POST, "/api/v1/invitations", MANY)]
     #[case(Method::GET, "/admin/default/users/new", SINGLE)]
     #[case(Method::POST, "/admin/default/users/42", SINGLE)]
-    fn only_group_changes_and_bulk_requests_may_be_larger(
-        #[case] method: Method,
-        #[case] uri: Uri,
-        #[case] wanted: Bounds,
-    ) {
+    fn only_groups_and_bulk_requests_may_be_larger(#[case] method: Method, #[case] uri: Uri, #[case] wanted: Bounds) {
         let table = BoundsTable { single: SINGLE, group: GROUP, bulk: BULK };
         assert_eq!(table.choose(&method, &uri), wanted);
     }

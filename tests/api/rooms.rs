@@ -64,5 +64,7 @@ fn a_person_whom_the_provider_wants_in_and_an_admin_keeps_out_needs_attention(
     assert_eq!(browser.submit(&dialog, &[("csrf", &csrf)]).status, 303);
     let page = browser.open("/admin/default").text();
     assert!(page.contains("1 person is Inactive here while their provider says active."), "{page}");
+    let directory = browser.open("/admin/default/users").text();
+    assert!(directory.contains("<a href=\"/admin/default#waits-title\">1 thing needs attention</a>"), "{directory}");
     daemon.assert_consistent("default");
 }

@@ -29,6 +29,11 @@ fn an_admin_changes_settings_runs_jobs_keeps_groups_and_sees_what_needs_attentio
     walk("rooms.mjs", &["--mail-url", "smtp://127.0.0.1:1"]);
 }
 
+#[test]
+fn the_pages_of_the_pictures_are_accessible_with_the_data_of_a_theatre() {
+    walk("pictures.mjs", &[]);
+}
+
 #[track_caller]
 fn walk(script: &str, options: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -32,6 +32,8 @@ pub enum Refusal {
         "the identity provider deactivated this user; reactivate in the identity provider, or release the user from it"
     )]
     HeldByProvider,
+    #[error("{owner} manages this person: change the profile there, or release the person from it")]
+    ProfileManaged { owner: String },
     #[error("no seat of a chosen license is free; free one, raise the quota, or invite without the license")]
     NoSeat,
     #[error("the user has no address to send an invitation to; set one, or copy the invitation link")]
@@ -86,6 +88,7 @@ impl Refusal {
             Refusal::AlreadyActive => "already_active",
             Refusal::ReactivationRequired => "reactivation_required",
             Refusal::HeldByProvider => "held_by_identity_provider",
+            Refusal::ProfileManaged { .. } => "managed_by_identity_provider",
             Refusal::NoSeat => "no_license",
             Refusal::NoAddress => "no_address",
             Refusal::TooSoon { .. } => "rate_limited",
@@ -118,6 +121,7 @@ impl Refusal {
             | Refusal::AlreadyActive
             | Refusal::ReactivationRequired
             | Refusal::HeldByProvider
+            | Refusal::ProfileManaged { .. }
             | Refusal::NoSeat
             | Refusal::NoAddress
             | Refusal::TooSoon { .. }

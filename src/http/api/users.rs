@@ -11,8 +11,9 @@ use super::operation::{Answer, Call, Operation};
 use super::views::{StatusView, UserView};
 use crate::directory::Error;
 use crate::directory::assignments::Wishes;
-use crate::directory::console::{Filters, Listed, Listing, Order};
 use crate::directory::invitations::Action;
+use crate::directory::listing::{Counts, Filters, Listed, Listing, Order, Start, Total};
+use crate::directory::profile::ProfileEdit;
 use crate::directory::record::UserRecord;
 use crate::domain::secrets::Scope;
 use crate::domain::token::Channel;
@@ -35,6 +36,14 @@ pub fn operations() -> Vec<Operation> {
             "Change role, organization, licenses and projects; what is absent stays, and lists are whole lists",
             ASSIGN,
             assign,
+        )
+        .conditional(),
+        Operation::new(
+            (Method::PATCH, "/users/{id}/profile"),
+            "editProfile",
+            "Change the profile of somebody whom no identity provider manages; what is absent stays, null takes away",
+            USERS,
+            edit_profile,
         )
         .conditional(),
         act(
@@ -85,8 +94,10 @@ pub struct ListQuery {
     license: Option<Text<64>>,
     #[serde(default)]
     order: OrderName,
-    /// How many to leave out at the beginning.
+    /// How many to leave out at the beginning; 400 where so many could match that they are not counted.
     offset: Option<Within<0, 1_000_000>>,
+    /// Go on where a page ended: its `next`, with the same search, filters and order. Instead of `offset`.
+    cursor: Option<Text<1_024>>,
     /// How many at the most; 50 unless said.
     limit: Option<Within<1, 200>>,
 }
@@ -123,13 +134,14 @@ enum OrderName {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Users")]
 pub struct UsersView {
-    /// Of those that this list pages through.
-    total: usize,
-    /// Of each status, whatever the status asked for.
-    counts: CountsView,
-    /// Search and filters leave more users than one request looks at; these are the first of them.
-    cut_short: bool,
+    /// Of those that this list pages through; `null` where so many could match that they are not counted.
+    total: Option<usize>,
+    /// Of each status, whatever the status asked for; `null` where they are not counted.
+    counts: Option<CountsView>,
     users: Vec<UserView>,
+    /// Where to go on, as `cursor`; `null`: that was everybody. A search among very many people looks at some of them
+    /// in each request, so that a page may hold fewer than `limit`, even nobody, and yet not be the last.
+    next: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -142,6 +154,13 @@ pub struct CountsView {
 
 async fn list(call: Call<Query<ListQuery>>) -> Result<Answer<Json<UsersView>>, Error> {
     let Query(query) = &call.query;
+    let start = match (&query.cursor, query.offset) {
+        (Some(_), Some(_)) => return Err(Error::Invalid("send either cursor or offset".to_owned())),
+        (Some(cursor), None) => cursor.0.parse().map_err(|_| {
+            Error::Invalid("cursor is the `next` of a page; without it the list begins anew".to_owned())
+        })?,
+        (None, offset) => Start::At(offset.map_or(0, Within::size)),
+    };
     let listing = Listing {
         status: query.status.map(Into::into),
         words: query.search.iter().flat_map(|text| text.0.split_whitespace()).map(str::to_owned).collect(),
@@ -152,14 +171,18 @@ async fn list(call: Call<Query<ListQuery>>) -> Result<Answer<Json<UsersView>>, E
             OrderName::Newest => Order::Newest,
             OrderName::Oldest => Order::Oldest,
         },
-        offset: query.offset.map_or(0, Within::size),
+        start,
         limit: query.limit.map_or(50, Within::size),
     };
     let (context, _) = call.directory().open(&call.caller, &[]).await?;
-    let Listed { users, counts, total, cut_short } = call.directory().list_users(&context, &listing).await?;
-    let counts = CountsView { pending: counts.pending, active: counts.active, inactive: counts.inactive };
+    let Listed { users, counts, total, next } = call.directory().list_users(&context, &listing).await?;
+    let total = match total {
+        Total::Exactly(total) => Some(total),
+        Total::AtLeast(_) => None,
+    };
+    let counts = counts.map(|Counts { pending, active, inactive }| CountsView { pending, active, inactive });
     let users = users.iter().map(UserView::of).collect();
-    Ok(Answer::of(Json(UsersView { total, counts, cut_short, users })))
+    Ok(Answer::of(Json(UsersView { total, counts, users, next: next.map(|start| start.to_string()) })))
 }
 
 async fn one(call: Call) -> Result<Answer<Json<UserView>>, Error> {
@@ -196,7 +219,7 @@ pub struct ProjectBody {
 }
 
 /// Tells `null` from what is absent.
-fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Text<256>>>, D::Error> {
+fn named<'de, D: Deserializer<'de>, const MAX: usize>(value: D) -> Result<Option<Option<Text<MAX>>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -218,6 +241,50 @@ async fn assign(call: Call<(), Json<AssignBody>>) -> Result<Answer<Json<UserView
         start_date: None,
     };
     let record = call.directory().assign(&call.caller, call.path("id"), &call.if_match(), &wishes).await?;
+    Ok(answer(&record))
+}
+
+/// What is absent stays; `null` and an empty text take the value away.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "Profile")]
+pub struct ProfileBody {
+    #[serde(default, deserialize_with = "named")]
+    given_name: Option<Option<Text<64>>>,
+    #[serde(default, deserialize_with = "named")]
+    family_name: Option<Option<Text<64>>>,
+    #[serde(default, deserialize_with = "named")]
+    title: Option<Option<Text<64>>>,
+    #[serde(default, deserialize_with = "named")]
+    department: Option<Option<Text<64>>>,
+    #[serde(default, deserialize_with = "named")]
+    work_phone: Option<Option<Text<64>>>,
+    #[serde(default, deserialize_with = "named")]
+    mobile_phone: Option<Option<Text<64>>>,
+}
+
+impl ProfileBody {
+    fn write(&self, edit: &mut ProfileEdit) {
+        let ProfileBody { given_name, family_name, title, department, work_phone, mobile_phone } = self;
+        for (wanted, now) in [
+            (given_name, &mut edit.given_name),
+            (family_name, &mut edit.family_name),
+            (title, &mut edit.title),
+            (department, &mut edit.department),
+            (work_phone, &mut edit.work_phone),
+            (mobile_phone, &mut edit.mobile_phone),
+        ] {
+            if let Some(wanted) = wanted {
+                *now = wanted.as_ref().map(|text| text.0.clone()).unwrap_or_default();
+            }
+        }
+    }
+}
+
+async fn edit_profile(call: Call<(), Json<ProfileBody>>) -> Result<Answer<Json<UserView>>, Error> {
+    let (call, Json(body)) = call.split();
+    let (id, if_match) = (call.path("id"), call.if_match());
+    let record = call.directory().edit_profile(&call.caller, id, &if_match, |edit| body.write(edit)).await?;
     Ok(answer(&record))
 }
 

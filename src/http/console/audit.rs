@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
 use super::user::{Happened, happened};
 use crate::directory::audit::AuditEvent;
-use crate::directory::console::{Filters, Listing, Order};
+use crate::directory::listing::{Filters, Listing, Order, Start};
 use crate::directory::memberships::{MemberKind, Members};
 use crate::directory::{Door, Error};
 use crate::domain::ids::ResourceId;
@@ -104,7 +104,7 @@ impl Sought {
                 words: text.split_whitespace().map(str::to_owned).collect(),
                 filters: Filters::default(),
                 order: Order::Name,
-                offset: 0,
+                start: Start::At(0),
                 limit: MAX_PEOPLE,
             };
             let found = desk.service.directory.list_users(&desk.context, &listing).await?;

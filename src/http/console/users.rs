@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use url::form_urlencoded;
 
 use super::choices::role_choices;
@@ -12,8 +12,9 @@ use super::dialog::Choice;
 use super::format::{self, Badge};
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
-use crate::directory::console::{Counts, Filters, Listing, Order};
+use crate::directory::Error;
 use crate::directory::kind::Kind;
+use crate::directory::listing::{Counts, Filters, Listed, Listing, Order, Start, Total};
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::user::{Status, User};
@@ -42,17 +43,9 @@ pub(super) async fn organization(State(service): State<Service>, Path(account): 
 
 async fn try_organization(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
-    let nobody = Listing {
-        status: None,
-        words: Vec::new(),
-        filters: Filters::default(),
-        order: Order::Name,
-        offset: 0,
-        limit: 1,
-    };
-    let listed = service.directory.list_users(&desk.context, &nobody).await.map_err(|error| desk.failed(&error))?;
+    let counts = service.directory.count_users(&desk.context).await.map_err(|error| desk.failed(&error))?;
     let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?;
-    let template = OrganizationTemplate { frame: desk.frame("organization"), counts: listed.counts, waits };
+    let template = OrganizationTemplate { frame: desk.frame("organization"), counts, waits };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
 
@@ -65,6 +58,8 @@ pub(super) struct View {
     order: Order,
     /// From 1.
     page: usize,
+    /// Where a page begins that has no number.
+    after: Option<Start>,
     size: usize,
 }
 
@@ -87,7 +82,8 @@ impl View {
             project: id("project"),
             license: id("license"),
         };
-        View { status, filters, search: query.get("q").chars().take(200).collect(), order, page, size }
+        let after = query.get("after").parse().ok().filter(|start| matches!(start, Start::Behind { .. }));
+        View { status, filters, search: query.get("q").chars().take(200).collect(), order, page, after, size }
     }
 
     /// The query string that leads to this view; empty for the usual one.
@@ -114,6 +110,9 @@ impl View {
         if self.page > 1 {
             query.append_pair("page", &self.page.to_string());
         }
+        if let Some(start) = &self.after {
+            query.append_pair("after", &start.to_string());
+        }
         let query = query.finish();
         if query.is_empty() { query } else { format!("?{query}") }
     }
@@ -137,7 +136,7 @@ impl View {
             words: self.search.split_whitespace().take(MAX_WORDS).map(str::to_owned).collect(),
             filters: self.filters.clone(),
             order: self.order,
-            offset: (self.page - 1) * self.size,
+            start: self.after.clone().unwrap_or(Start::At((self.page - 1) * self.size)),
             limit: self.size,
         }
     }
@@ -145,7 +144,8 @@ impl View {
 
 struct Tab {
     word: &'static str,
-    count: usize,
+    /// `None`: too many could be in it to count them.
+    count: Option<usize>,
     href: String,
     current: bool,
 }
@@ -188,6 +188,17 @@ struct SizeLink {
     current: bool,
 }
 
+/// The way to other pages.
+struct Turning {
+    /// Which page this is, of how many, where they are counted.
+    numbers: Option<(usize, usize)>,
+    /// The page before, or the first one where pages have no numbers.
+    back: Option<String>,
+    next: Option<String>,
+    /// Whether this page ends before it is full: so many people were looked through for it.
+    is_partial: bool,
+}
+
 #[derive(Template)]
 #[template(path = "console/users.html")]
 struct UsersTemplate {
@@ -199,20 +210,20 @@ struct UsersTemplate {
     /// Everybody of this tab, whatever was searched or filtered.
     without_search: String,
     filters: Vec<Filter>,
+    /// The beginning of this list.
+    first_page: String,
     /// How many filters are set.
     filtered: usize,
     by_name: Sortable,
     by_added: Sortable,
     rows: Vec<Row>,
-    total: usize,
+    total: Total,
     first: usize,
     last: usize,
-    page: usize,
-    pages: usize,
-    previous: Option<String>,
-    next: Option<String>,
+    turning: Turning,
     sizes: Vec<SizeLink>,
-    cut_short: bool,
+    /// How many things wait for an admin.
+    waits: usize,
     /// This view's query string, for actions that come back to it.
     back: String,
 }
@@ -225,25 +236,32 @@ pub(super) async fn show(State(service): State<Service>, Path(account): Path<Str
 async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
     let view = View::of(&desk.query);
-    let listed = service.directory.list_users(&desk.context, &view.listing()).await;
-    let listed = listed.map_err(|error| desk.failed(&error))?;
     let href = |view: &View| desk.path(&format!("/users{}", view.query()));
-    let first_page = View { page: 1, ..view.clone() };
+    let first_page = View { page: 1, after: None, ..view.clone() };
+    let listed = match service.directory.list_users(&desk.context, &view.listing()).await {
+        Ok(listed) => listed,
+        // Of a list that has grown so much since that its pages have no numbers any more.
+        Err(Error::Invalid(_)) => return Ok(Redirect::to(&href(&first_page)).into_response()),
+        Err(error) => return Err(desk.failed(&error)),
+    };
+    let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?.len();
     let tab = |status: Option<Status>| Tab {
         word: status.map_or("All", Status::as_str),
-        count: status.map_or(listed.counts.all(), |status| listed.counts.of(status)),
+        count: listed.counts.map(|counts| status.map_or(counts.all(), |status| counts.of(status))),
         href: href(&View { status, ..first_page.clone() }),
         current: status == view.status,
     };
-    let pages = listed.total.div_ceil(view.size).max(1);
-    let first = (view.page - 1) * view.size + 1;
-    let turned = |page: usize| href(&View { page, ..view.clone() });
+    let first = 1 + match view.listing().start {
+        Start::At(offset) => offset,
+        Start::Behind { shown, .. } => shown,
+    };
     let template = UsersTemplate {
         frame: desk.frame("users"),
         tabs: [None].into_iter().chain(Status::ALL.map(Some)).map(tab).collect(),
         search: view.search.clone(),
         kept: kept(&view),
         without_search: href(&View { search: String::new(), filters: Filters::default(), ..first_page.clone() }),
+        first_page: href(&first_page),
         filters: filters(&desk, &view).await?,
         filtered: view.filtered().len(),
         by_name: sortable(&href, &first_page, Order::Name, Order::NameReversed),
@@ -252,17 +270,34 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
         total: listed.total,
         first,
         last: (first + listed.users.len()).saturating_sub(1),
-        page: view.page,
-        pages,
-        previous: (view.page > 1).then(|| turned(view.page.min(pages + 1) - 1)),
-        next: (view.page < pages).then(|| turned(view.page + 1)),
+        turning: turning(&view, &listed, |start| match start {
+            Start::At(offset) => href(&View { page: offset / view.size + 1, ..first_page.clone() }),
+            Start::Behind { .. } => href(&View { after: Some(start), ..first_page.clone() }),
+        }),
         sizes: SIZES
             .map(|size| SizeLink { size, href: href(&View { size, ..first_page.clone() }), current: size == view.size })
             .into(),
-        cut_short: listed.cut_short,
+        waits,
         back: view.query(),
     };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
+}
+
+fn turning(view: &View, listed: &Listed, href: impl Fn(Start) -> String) -> Turning {
+    let next = listed.next.clone().map(&href);
+    let is_partial = next.is_some() && listed.users.len() < view.size;
+    match (listed.counts, listed.total) {
+        (Some(_), Total::Exactly(total)) => {
+            let pages = total.div_ceil(view.size).max(1);
+            let before = (view.page > 1).then(|| view.page.min(pages + 1) - 2);
+            let back = before.map(|page| href(Start::At(page * view.size)));
+            Turning { numbers: Some((view.page, pages)), back, next, is_partial: false }
+        }
+        (_, Total::Exactly(_) | Total::AtLeast(_)) => {
+            let back = view.after.is_some().then(|| href(Start::At(0)));
+            Turning { numbers: None, back, next, is_partial }
+        }
+    }
 }
 
 async fn filters(desk: &Desk, view: &View) -> Result<Vec<Filter>, Away> {
@@ -283,7 +318,8 @@ async fn filters(desk: &Desk, view: &View) -> Result<Vec<Filter>, Away> {
 
 /// What the form of search and filters keeps of the view besides them: the tab, the order and the size, not the page.
 fn kept(view: &View) -> Vec<(&'static str, String)> {
-    let query = View { search: String::new(), filters: Filters::default(), page: 1, ..view.clone() }.query();
+    let query =
+        View { search: String::new(), filters: Filters::default(), page: 1, after: None, ..view.clone() }.query();
     let pairs = form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned();
     let named = |name: &str| ["status", "sort", "size"].into_iter().find(|known| *known == name);
     pairs.filter_map(|(name, value)| Some((named(&name)?, value))).collect()

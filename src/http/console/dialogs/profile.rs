@@ -10,6 +10,7 @@ use super::super::dialog::{Dialog, Field};
 use super::super::gate::{Away, answer};
 use super::{Of, Person};
 use crate::directory::profile::ProfileEdit;
+use crate::directory::provision::IfMatch;
 use crate::http::form::Fields;
 use crate::http::service::Service;
 
@@ -58,7 +59,10 @@ async fn save(State(service): State<Service>, path: Of, request: Request) -> Res
 async fn try_save(service: &Service, Path((account, user)): Of, request: Request) -> Result<Response, Away> {
     let (person, fields) = Person::enter_with_form(service, &account, &user, request).await?;
     let edit = typed(&fields);
-    let outcome = service.directory.edit_profile(&person.desk.request, &person.id(), &edit).await;
+    let outcome = service
+        .directory
+        .edit_profile(&person.desk.request, &person.id(), &IfMatch::Any, |now| *now = edit.clone())
+        .await;
     let note =
         format!("The profile of {} is saved.", outcome.as_ref().map_or(person.name.clone(), super::format::name));
     person.settle(outcome, &dialog(&person, &edit), &person.page, &note)
