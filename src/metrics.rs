@@ -51,6 +51,8 @@ pub enum StoreOutcome {
     Conflict,
     /// The store could not be reached, refused, or did not answer in time.
     Unavailable,
+    /// What is stored, or what was to be stored, is wrong: a fault to report.
+    Failed,
 }
 
 /// How one attempt to send a mail ended.
@@ -110,7 +112,7 @@ label_values!(RouteClass {
     Assets => "assets",
     Other => "other",
 });
-label_values!(StoreOutcome { Ok => "ok", Conflict => "conflict", Unavailable => "unavailable" });
+label_values!(StoreOutcome { Ok => "ok", Conflict => "conflict", Unavailable => "unavailable", Failed => "failed" });
 label_values!(MailOutcome {
     Sent => "sent",
     Deferred => "deferred",
@@ -150,7 +152,7 @@ struct WebhookLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabels {
-    event: &'static str,
+    event: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -202,6 +204,7 @@ pub struct Metrics {
     clock_offset: Gauge<f64, AtomicU64>,
     certificate_reload_failures: Counter,
     story_dropped: Counter,
+    alerts_unheard: Counter,
 }
 
 impl Default for Metrics {
@@ -232,6 +235,7 @@ impl Metrics {
         let clock_offset = Gauge::default();
         let certificate_reload_failures = Counter::default();
         let story_dropped = Counter::default();
+        let alerts_unheard = Counter::default();
 
         registry.register("http_requests", "Requests answered, by route and status", Family::clone(&requests));
         registry.register_with_unit(
@@ -256,7 +260,11 @@ impl Metrics {
             mail_paused.clone(),
         );
         registry.register("webhooks", "Attempts to send a webhook, by outcome", Family::clone(&webhooks));
-        registry.register("transitions", "Lifecycle transitions committed, by event", Family::clone(&transitions));
+        registry.register(
+            "transitions",
+            "Changes of users that were committed, by what the audit calls them",
+            Family::clone(&transitions),
+        );
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
         registry.register(
@@ -287,6 +295,11 @@ impl Metrics {
             "SCIM requests that are not in the story: too many at once, or the store did not take them",
             story_dropped.clone(),
         );
+        registry.register(
+            "alerts_unheard",
+            "Attempts to mail an urgent alert of an account without an Account Admin; repeated every hour",
+            alerts_unheard.clone(),
+        );
         Metrics {
             registry,
             requests,
@@ -308,6 +321,7 @@ impl Metrics {
             clock_offset,
             certificate_reload_failures,
             story_dropped,
+            alerts_unheard,
         }
     }
 
@@ -355,9 +369,9 @@ impl Metrics {
         self.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
     }
 
-    /// `event` is the name of the lifecycle event, such as `accepted`.
-    pub fn transition(&self, event: &'static str) {
-        self.transitions.get_or_create(&EventLabels { event }).inc();
+    /// `event` is what the audit calls the change, such as `user.accepted`.
+    pub fn transition(&self, event: &str) {
+        self.transitions.get_or_create(&EventLabels { event: event.to_owned() }).inc();
     }
 
     pub fn timers_claimed(&self, count: u64) {
@@ -393,6 +407,10 @@ impl Metrics {
     /// Requests whose story is lost.
     pub fn story_dropped(&self, requests: u64) {
         self.story_dropped.inc_by(requests);
+    }
+
+    pub fn alert_unheard(&self) {
+        self.alerts_unheard.inc();
     }
 
     pub fn certificate_reload_failed(&self) {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::install::{check_upgrade, export_all, export_person, import, init, resume, rotate_keys};
 use super::keyfile::KeyFileError;
-use super::open::{Opened, StartError, Waiting, open_on};
+use super::open::{Opened, StartError, Waiting, open_on, poster};
 use super::reconcile;
 use super::socket::{Held, ask_daemon};
 use super::{clients, mails, story, webhook};
@@ -28,7 +28,6 @@ use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::jobs::mail::Mailer;
 use crate::jobs::schedule::JobName;
-use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::{OpenError, Store};
@@ -161,12 +160,10 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
                     Err(error) => return Err(error.into()),
                 };
                 let [pending, active, inactive] = summary.users;
-                writeln!(
-                    result,
-                    "{id}\t{}\tpending {pending}\tactive {active}\tinactive {inactive}",
-                    summary.account.name
-                )
-                .expect("writing to memory");
+                let name = summary.account.name;
+                let orphaned = if summary.has_admin { "" } else { "\tno Account Admin: usherd admin grant" };
+                writeln!(result, "{id}\t{name}\tpending {pending}\tactive {active}\tinactive {inactive}{orphaned}")
+                    .expect("writing to memory");
             }
             Ok(Output { result: result.trim_end().to_owned(), words: String::new() })
         }
@@ -320,7 +317,7 @@ async fn run_job(tools: &Tools<'_>, job: JobName) -> Result<Output, CommandError
             let worker = Worker::new(
                 Arc::clone(tools.directory),
                 Arc::clone(tools.mailer),
-                Poster::new(tools.settings.webhooks.allow_private),
+                poster(tools.settings)?,
                 Arc::new(Metrics::new()),
                 tools.settings.mail.timeout,
                 tools.settings.jobs.time_zone.clone(),

@@ -4,32 +4,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Method;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bootstrap::bootstrap;
-use super::office::Desks;
-use super::open::{Opened, StartError, Waiting, open};
+use super::faces::{Faces, edge_settings, mails_go_to};
+use super::open::{Opened, StartError, Waiting, open, poster};
 use super::{router, socket};
 use crate::config::{PublicUrl, Settings};
 use crate::directory::entropy;
 use crate::http::edge::EdgeSettings;
-use crate::http::guard::ChooseBounds;
-use crate::http::headers::SecurityHeaders;
-use crate::http::hosts::Hosts;
-use crate::http::limits::Limits;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
-use crate::http::scim::Teller;
 use crate::http::serve::{Drained, ServeSettings, serve};
-use crate::http::service::{Installation, Service, ServiceSettings};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
-use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::uses;
-use crate::jobs::webhook::Poster;
 use crate::jobs::worker::Worker;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -94,7 +84,8 @@ impl Daemon {
         let watchdog = Arc::new(Watchdog::new());
         let readiness = Arc::new(Readiness::new(shutdown.soft.clone(), Arc::clone(&metrics)));
         let tls = load_tls(&settings, &mut vital, &shutdown, &metrics).await?;
-        let edge = edge_settings(&settings, &public_url, &listeners.public)?;
+        let bound = listeners.public.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+        let edge = edge_settings(&settings, &public_url, bound)?;
         // Both listeners answer from the first moment, also while the store is waited for.
         let probes = ops::router(Ops {
             readiness: Arc::clone(&readiness),
@@ -214,7 +205,7 @@ impl Start<'_> {
     ) -> Result<Store, StartError> {
         let Start { settings, public_url, metrics, watchdog, readiness, shutdown } = self;
         let Opened { directory, mailer, store } =
-            open(settings, public_url.as_str(), &public_url.host(), waiting).await?;
+            open(settings, public_url.as_str(), &public_url.host(), waiting, metrics).await?;
         if let Some(welcome) = bootstrap(&directory, settings, mails_go_to(settings), waiting).await? {
             tell(&welcome.to_string());
         }
@@ -239,12 +230,13 @@ impl Start<'_> {
             let (tracker, stop) = (vital.tracker.clone(), shutdown.soft.clone());
             vital.spawn("command socket", socket::listen(listener, commands, tracker, stop));
         }
-        let ticker = Arc::new(super::ticker(settings, &directory, metrics));
-        let desks = Desks::new(settings, &directory, &mailer, &ticker, vital.tracker.clone(), shutdown.soft.clone());
+        let behind = (vital.tracker.clone(), shutdown.soft.clone());
+        let Faces { router, scribe, limits, ticker } =
+            Faces::new(settings, public_url, edge, (&directory, &mailer), metrics, behind);
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,
-            Poster::new(settings.webhooks.allow_private),
+            poster(settings)?,
             Arc::clone(metrics),
             settings.mail.timeout,
             settings.jobs.time_zone.clone(),
@@ -259,34 +251,13 @@ impl Start<'_> {
             let stop = shutdown.soft.clone();
             async move { ticker.run_until(stop).await }
         });
-        let (teller, heard) = mpsc::channel(scribe::WAITING);
-        vital.spawn("story", Scribe::new(Arc::clone(&directory), Arc::clone(metrics), heard).run());
+        vital.spawn("story", scribe.run());
         vital.spawn("bookkeeper", uses::write_until(Arc::clone(&directory), shutdown.soft.clone()));
-        let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
         vital.spawn("limits", {
             let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());
             async move { limits.sweep_until(stop).await }
         });
-        let service = Service {
-            directory,
-            limits,
-            metrics: Arc::clone(metrics),
-            story: Teller::new(teller, Arc::clone(metrics)),
-            office: Arc::new(desks),
-            settings: Arc::new(ServiceSettings {
-                scim: settings.scim_limits(),
-                after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
-                secure_cookies: public_url.is_https(),
-                photo_hosts: settings.console.photo_hosts.clone(),
-                installation: Installation {
-                    version: env!("CARGO_PKG_VERSION"),
-                    store: if settings.store.url.is_some() { "Redis" } else { "embedded" },
-                    mail: mails_go_to(settings),
-                },
-                hook_secret: settings.mail.hook_secret.clone(),
-            }),
-        };
-        opened.get_or_init(|| router::public(service, edge, Arc::clone(metrics)));
+        opened.get_or_init(|| router);
         Ok(store)
     }
 }
@@ -339,31 +310,4 @@ async fn load_tls(
     let (reloading, stop, metrics) = (Arc::clone(&tls), shutdown.soft.clone(), Arc::clone(metrics));
     vital.spawn("certificate reload", async move { reloading.reload_when_changed(RELOAD_EVERY, stop, metrics).await });
     Ok(Some(tls))
-}
-
-fn edge_settings(
-    settings: &Settings,
-    public_url: &PublicUrl,
-    listener: &TcpListener,
-) -> Result<EdgeSettings, StartError> {
-    let bound = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
-    let https = public_url.is_https();
-    let hosts = Hosts::new(&public_url.authority(), https, &settings.http.extra_hosts, bound)
-        .map_err(|error| StartError::Other(error.to_string()))?;
-    let table = settings.bounds_table();
-    let bounds: ChooseBounds = Arc::new(move |method: &Method, uri| table.choose(method, uri));
-    Ok(EdgeSettings {
-        hosts: Arc::new(hosts),
-        trusted_proxies: settings.http.trusted_proxies.clone().into(),
-        security_headers: SecurityHeaders::new(https, &settings.console.photo_hosts),
-        bounds,
-        render: router::refuse,
-    })
-}
-
-fn mails_go_to(settings: &Settings) -> String {
-    match settings.mail_settings("localhost").url {
-        Some(relay) => format!("sent through {relay}"),
-        None => format!("files in {}", settings.store.path.join("mail").display()),
-    }
 }

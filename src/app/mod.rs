@@ -7,6 +7,7 @@ mod bootstrap;
 mod clients;
 mod command;
 mod daemon;
+mod faces;
 mod install;
 mod keyfile;
 mod mails;
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 
 pub use command::{CommandError, Output, execute};
 pub use daemon::{Daemon, Ended, Listeners, Shutdown};
+pub use faces::routes;
 pub use keyfile::KeyFileError;
 pub use open::{Opened, StartError, check_connections, open_now};
 pub use socket::{Held, ask_daemon, socket_path};

@@ -14,6 +14,8 @@ use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
 use crate::jobs::schedule::JobName;
+use crate::jobs::webhook::{Poster, UnusableAuthority};
+use crate::metrics::Metrics;
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long to wait before asking an absent store again.
@@ -30,6 +32,8 @@ pub enum StartError {
     WrongStore(#[from] WrongStore),
     #[error(transparent)]
     Mail(#[from] MailError),
+    #[error("webhooks.tls_ca_file: {0}")]
+    WebhookAuthority(#[from] UnusableAuthority),
     #[error("the first account could not be made: {0}")]
     Bootstrap(#[from] crate::directory::Error),
     #[error("stopped while waiting for the store")]
@@ -64,8 +68,9 @@ pub(super) async fn open(
     public_url: &str,
     public_host: &str,
     waiting: &Waiting<'_>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Opened, StartError> {
-    let store = Store::open(&settings.store_settings()).await?;
+    let store = Store::open(&settings.store_settings()).await?.counting(Arc::clone(metrics));
     open_on(store, settings, public_url, public_host, waiting).await
 }
 
@@ -76,7 +81,7 @@ pub(super) async fn open(
 pub async fn open_now(settings: &Settings, public_url: &str, public_host: &str) -> Result<Opened, StartError> {
     let tell = |reason: &str| tracing::warn!(reason, "waiting for the store");
     let waiting = Waiting { stop: &CancellationToken::new(), tell: &tell, for_marker: false };
-    open(settings, public_url, public_host, &waiting).await
+    open(settings, public_url, public_host, &waiting, &Arc::default()).await
 }
 
 /// As [`open`], on a store that is open already.
@@ -135,6 +140,14 @@ where
     }
 }
 
+/// What sends webhooks, as configured.
+///
+/// # Errors
+/// [`StartError::WebhookAuthority`].
+pub(super) fn poster(settings: &Settings) -> Result<Poster, StartError> {
+    Ok(Poster::new(settings.webhooks.allow_private, settings.webhooks.tls_ca_file.as_deref())?)
+}
+
 /// The first tick of each event's schedule at or after an instant. A schedule that never fires again lets the event
 /// wait a day, to be looked at once more.
 fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
@@ -167,6 +180,7 @@ pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, Start
         }
         Err(error) => return Err(error.into()),
     };
+    poster(settings)?;
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
     let relay = mailer.transport().check().await;
     let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::command::{CommandError, Output, Tools, said};
 use crate::cli::WebhookCommand;
 use crate::directory::Directory;
+use crate::directory::accounts::by_operator;
 use crate::domain::ids::AccountId;
 use crate::domain::webhook::{HookUrl, UserEvent};
 
@@ -17,11 +18,11 @@ pub(super) async fn run(tools: &Tools<'_>, command: &WebhookCommand) -> Result<O
         WebhookCommand::Add { account, url, events } => add(tools, account, url, events).await,
         WebhookCommand::List { account } => list(directory, account).await,
         WebhookCommand::Remove { account, id } => {
-            directory.remove_webhook(account, *id).await?;
+            directory.remove_webhook(&by_operator(account), *id).await?;
             Ok(said(format!("Webhook {id} is removed; what waited to go there is dropped.")))
         }
         WebhookCommand::Rotate { account, id } => {
-            let secret = directory.rotate_webhook(account, *id).await?;
+            let secret = directory.rotate_webhook(&by_operator(account), *id).await?;
             let words = format!(
                 "The new secret of webhook {id}; the old one signs as well for another day. It is shown this once:"
             );
@@ -29,7 +30,7 @@ pub(super) async fn run(tools: &Tools<'_>, command: &WebhookCommand) -> Result<O
         }
         WebhookCommand::Dead { account } => dead(directory, account).await,
         WebhookCommand::Redrive { account, id } => {
-            let sent = directory.redrive_webhook(account, *id).await?;
+            let sent = directory.redrive_webhook(&by_operator(account), *id).await?;
             Ok(said(format!("Webhook {id} is enabled; {sent} that were given up are sent again.")))
         }
     }
@@ -41,12 +42,10 @@ async fn add(
     url: &HookUrl,
     events: &[UserEvent],
 ) -> Result<Output, CommandError> {
-    if !url.is_https() && !tools.settings.webhooks.allow_private {
-        let reason = "a webhook goes over https; http is for intranets, with webhooks.allow_private";
-        return Err(CommandError::Failed(reason.to_owned()));
-    }
+    url.check_scheme(tools.settings.webhooks.allow_private).map_err(|error| CommandError::Failed(error.to_string()))?;
     let events = if events.is_empty() { &UserEvent::ALL } else { events };
-    let (id, secret) = tools.directory.add_webhook(account, url, &events.iter().copied().collect()).await?;
+    let (id, secret) =
+        tools.directory.add_webhook(&by_operator(account), url, &events.iter().copied().collect()).await?;
     let words = format!("Webhook {id} tells {}. Its secret is shown this once:", in_words(events));
     Ok(Output { result: secret.expose(), words })
 }
@@ -68,7 +67,7 @@ async fn list(directory: &Directory, account: &AccountId) -> Result<Output, Comm
 }
 
 async fn dead(directory: &Directory, account: &AccountId) -> Result<Output, CommandError> {
-    let dead = directory.dead_deliveries(account, MAX_DEAD).await?;
+    let dead = directory.dead_deliveries(&by_operator(account), MAX_DEAD).await?;
     let lines = dead.iter().map(|delivery| {
         let given_up = delivery.dead.map(|at| at.to_string()).unwrap_or_default();
         let reply = delivery.last_reply.as_deref().unwrap_or_default();

@@ -44,7 +44,10 @@ pub fn settings(r: &mut Reader) -> Settings {
         ops: Ops { listen: r.value("ops.listen", listen) },
         store: store(r),
         mail: mail(r),
-        webhooks: Webhooks { allow_private: r.value("webhooks.allow_private", switch) },
+        webhooks: Webhooks {
+            allow_private: r.value("webhooks.allow_private", switch),
+            tls_ca_file: r.optional("webhooks.tls_ca_file", path),
+        },
         invitations: invitations(r),
         provisioning: provisioning(r),
         roles: roles(r),

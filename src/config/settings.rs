@@ -121,6 +121,8 @@ pub struct Mail {
 pub struct Webhooks {
     /// Whether they may go to addresses of an intranet and of this host, and over http.
     pub allow_private: bool,
+    /// Certificate authorities that are trusted besides those of browsers.
+    pub tls_ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]

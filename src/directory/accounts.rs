@@ -138,6 +138,8 @@ pub struct AccountSummary {
     pub account: Account,
     /// Pending, Active, Inactive.
     pub users: [u64; 3],
+    /// Whether an Account Admin is there to decide, and to be told.
+    pub has_admin: bool,
 }
 
 /// What `admin grant` came to.
@@ -243,7 +245,8 @@ impl Directory {
         for (count, status) in users.iter_mut().zip(Status::ALL) {
             *count = self.store.count(&space, &Index::new(keys::users_by_status(status)), &Bounds::All).await?;
         }
-        Ok(AccountSummary { account, users })
+        let admins = self.store.counters(&space, &[keys::ADMIN_COUNT]).await?;
+        Ok(AccountSummary { account, users, has_admin: admins.first().is_some_and(|admins| *admins > 0) })
     }
 
     /// Deletes an account with everything in it: first the settings, so that no request gets in any more, then the

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::ResourceId;
 use crate::domain::names::ClientName;
 use crate::domain::time::Timestamp;
-use crate::store::Write;
+use crate::store::{Batch, Write};
 
 /// Who acts, and through which door.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,11 @@ impl AuditEvent {
             refused: None,
             times: 1,
         }
+    }
+
+    /// Whether it tells of a change of a user that was made.
+    fn is_transition(&self) -> bool {
+        self.user.is_some() && self.revision.is_some() && self.refused.is_none()
     }
 
     /// The write that adds it to the stream.
@@ -112,6 +117,15 @@ pub struct AuditEvent {
     /// How often that was attempted, when it was refused and repeated.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub times: u64,
+}
+
+/// The changes of users that a batch tells the audit of, by name.
+pub(super) fn transitions(batch: &Batch) -> impl Iterator<Item = String> {
+    let told = batch.writes.iter().filter_map(|write| match write {
+        Write::EventAppend { body } => serde_json::from_slice::<AuditEvent>(body).ok(),
+        _ => None,
+    });
+    told.filter(AuditEvent::is_transition).map(|told| told.event)
 }
 
 const fn once() -> u64 {

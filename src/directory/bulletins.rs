@@ -146,32 +146,42 @@ impl Told {
 impl Directory {
     /// Mails the admins of an account what cannot wait.
     pub(super) async fn due_alerts(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
-        let sent = retrying!(self, {
+        retrying!(self, {
             let (context, documents) = self.open(&system(account, "alerts"), &[keys::alerts()]).await?;
             let document = documents.into_iter().next().flatten();
             let mut told = read_told(document.as_ref())?;
             let after = told.alerts.map(event_id);
             let events = self.store.events(&context.space, after, EVENTS_AT_ONCE, false).await?;
             told.read(&events);
-            let bulletins = told.ripe(context.now);
             let mut batch = self.of_claim(claim);
             let admins = self.admins(&context).await?;
+            let unheard = admins.is_empty() && !told.waiting.is_empty();
+            let bulletins = if unheard { Vec::new() } else { told.ripe(context.now) };
             for bulletin in &bulletins {
                 put_bulletin(&mut batch, &context, &admins, bulletin);
             }
             batch.replace(keys::alerts(), document.as_ref(), context.now, told.to_body());
             let more = (events.len() == EVENTS_AT_ONCE).then_some(context.now);
-            batch.writes.push(match more.or_else(|| told.next()) {
+            // Whoever becomes Account Admin hears of it.
+            let again = unheard.then(|| context.now + COOLDOWN);
+            batch.writes.push(match more.or(again).or_else(|| told.next()) {
                 Some(due) => Write::TimerSet { owner: keys::alerts(), due },
                 None => Write::TimerClear { owner: keys::alerts() },
             });
-            if admins.is_empty() && !bulletins.is_empty() {
-                tracing::error!(%account, "an alert found no Account Admin: grant the role with `usherd admin grant`");
-            }
             // A claim that was lost means that something newer rang; then the timer is claimed again.
-            self.committed(&context.space, &batch).await.map(|_| Some(!bulletins.is_empty()))
+            let written = self.committed(&context.space, &batch).await?;
+            if written && unheard {
+                self.store.metrics().alert_unheard();
+                let alerts: Vec<&String> = told.waiting.keys().collect();
+                tracing::error!(
+                    %account,
+                    ?alerts,
+                    "there is no Account Admin to be told: give somebody the role with `usherd admin grant`"
+                );
+            }
+            Ok(Some(()))
         })?;
-        Ok(DueWork::Settled { event: sent.then_some("alert.mailed") })
+        Ok(DueWork::Settled)
     }
 
     /// Mails the admins of an account a summary of what happened since the last one; whether there was anything to

@@ -275,6 +275,12 @@ impl Directory {
         });
         let keys_now = after.keys_now(now);
         before.keys.plan_move(&keys_now, after.user.id, batch);
+        let waits =
+            |record: &UserRecord| record.user.unconfirmed_address.as_ref().map(|it| it.address.folded().to_owned());
+        if let Some(key) = waits(after).filter(|address| waits(before).as_ref() != Some(address)) {
+            // G8: told now, and not by the link in a mail that somebody else's address was asked for.
+            batch.checks.push(Check::Free { unique: keys::ADDRESS, key });
+        }
         for id in after.assigned_ids().difference(&before.assigned_ids()) {
             // What is being deleted at this moment is not assigned any more.
             if let Some(kind) = after.kind_of_assigned(*id) {

@@ -7,21 +7,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::accounts::by_operator;
 use super::audit::AuditEvent;
 use super::change::Change;
 use super::error::Error;
 use super::outbox::DEAD_FOR;
 use super::record::UserRecord;
-use super::request::Context;
+use super::request::{Context, Request};
 use super::timers::{DueWork, system};
 use super::webhooks::{Endpoint, unknown};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, EndpointId, OutboxId, ResourceId};
+use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Status;
 use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
 use crate::store::{Batch, Bounds, Check, Claim, DocumentKey, Entry, Index, Owner, Page, StoreError, Write};
+
+/// So many timers are looked at for what waits.
+pub const TIMERS_LOOKED_AT: usize = 2_000;
 
 /// The audit alert of an endpoint that answered 410 Gone.
 pub const GONE: &str = "WebhookGone";
@@ -161,7 +164,7 @@ impl Directory {
         let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
         let Some(document) = documents.into_iter().next().flatten() else {
             self.end_claim(account, &claim, None).await?;
-            return Ok(DueWork::Settled { event: None });
+            return Ok(DueWork::Settled);
         };
         let delivery = read_delivery(&document.body)?;
         let endpoint = context.account.webhooks.get(&delivery.endpoint).filter(|_| delivery.dead.is_none());
@@ -169,7 +172,7 @@ impl Directory {
             let mut batch = self.of_claim(&claim);
             remove(&mut batch, &delivery);
             self.committed(&context.space, &batch).await?;
-            return Ok(DueWork::Settled { event: Some("webhook.dropped") });
+            return Ok(DueWork::Settled);
         };
         let user = self.store.get(&context.space, &[keys::user(delivery.user)]).await?.pop().flatten();
         let record = user.filter(|user| !user.body.is_empty()).as_ref().map(UserRecord::decode).transpose()?;
@@ -187,7 +190,7 @@ impl Directory {
             let mut batch = self.of_claim(&due.claim);
             bury(&mut batch, &due, "the webhook is disabled", context.now);
             self.committed(&context.space, &batch).await?;
-            return Ok(DueWork::Settled { event: Some("webhook.dropped") });
+            return Ok(DueWork::Settled);
         }
         Ok(DueWork::Delivery(Box::new(due)))
     }
@@ -233,12 +236,35 @@ impl Directory {
         })
     }
 
+    /// The webhooks of an account that wait to go out, with when each is tried next, the first to be tried first: those
+    /// among the next [`TIMERS_LOOKED_AT`] timers of the account.
+    ///
+    /// # Errors
+    /// Of the store; [`Error::MissingScope`] without `tokens`.
+    pub async fn waiting_deliveries(&self, request: &Request) -> Result<Vec<(Timestamp, Delivery)>, Error> {
+        let (context, _) = self.open(request, &[]).await?;
+        context.require(Scope::Tokens)?;
+        let timers = self.store.timers(&context.space, None, TIMERS_LOOKED_AT).await?;
+        let timers: Vec<_> = timers.into_iter().filter(|timer| timer.owner.kind == keys::WEBHOOK).collect();
+        let owners: Vec<Owner> = timers.iter().map(|timer| timer.owner.clone()).collect();
+        let found = self.store.get(&context.space, &owners).await?;
+        let mut waiting = Vec::new();
+        for (timer, document) in timers.iter().zip(found) {
+            let Some(delivery) = document.map(|document| read_delivery(&document.body)).transpose()? else { continue };
+            if delivery.dead.is_none() {
+                waiting.push((timer.wakes, delivery));
+            }
+        }
+        Ok(waiting)
+    }
+
     /// The webhooks of an account that were given up, by endpoint, the oldest first, up to `limit`.
     ///
     /// # Errors
-    /// Of the store; [`Error::NotFound`] when there is no such account.
-    pub async fn dead_deliveries(&self, account: &AccountId, limit: usize) -> Result<Vec<Delivery>, Error> {
-        let (context, _) = self.open(&by_operator(account), &[]).await?;
+    /// Of the store; [`Error::NotFound`] when there is no such account; [`Error::MissingScope`] without `tokens`.
+    pub async fn dead_deliveries(&self, request: &Request, limit: usize) -> Result<Vec<Delivery>, Error> {
+        let (context, _) = self.open(request, &[]).await?;
+        context.require(Scope::Tokens)?;
         let index = Index::new(keys::DEAD_WEBHOOKS);
         let entries = self.store.range(&context.space, &index, &Bounds::All, &Page::first(limit)).await?;
         let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::WEBHOOK, &entry.id)).collect();
@@ -250,13 +276,13 @@ impl Directory {
     /// many deliveries that are.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn redrive_webhook(&self, account: &AccountId, endpoint: EndpointId) -> Result<usize, Error> {
-        self.enable_webhook(account, endpoint).await?;
+    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
+    pub async fn redrive_webhook(&self, request: &Request, endpoint: EndpointId) -> Result<usize, Error> {
+        self.enable_webhook(request, endpoint).await?;
         let (index, mut page) = (Index::new(keys::DEAD_WEBHOOKS), Page::first(DEAD_AT_ONCE));
         let mut revived = 0;
         loop {
-            let (context, _) = self.open(&by_operator(account), &[]).await?;
+            let (context, _) = self.open(request, &[]).await?;
             if !context.account.webhooks.contains_key(&endpoint) {
                 return Err(unknown(endpoint));
             }

@@ -11,7 +11,7 @@ use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
-use crate::domain::lifecycle::{Event, LinkView, Refusal, view_link};
+use crate::domain::lifecycle::{Event, LinkView, Refusal, accepted_just_now, view_link};
 use crate::domain::names::{EmailAddress, UserName};
 use crate::domain::secrets::Scope;
 use crate::domain::token::{self, Channel, InvitationClaims, InvitationToken, Purpose};
@@ -88,6 +88,8 @@ pub struct OpenedLink {
     pub account_name: String,
     /// `None` when no record is left.
     pub record: Option<UserRecord>,
+    /// The link of an acceptance, moments after it.
+    pub accepted_just_now: bool,
 }
 
 impl Directory {
@@ -265,7 +267,9 @@ impl Directory {
             Some(record) => view_link(&record.user, claims.generation, context.now),
             None => LinkView::Unknown,
         };
-        Ok(OpenedLink { view, claims, account_name: context.account.name, record })
+        let repeats = |record: &UserRecord| accepted_just_now(&record.user, claims.generation, context.now);
+        let accepted_just_now = record.as_ref().is_some_and(repeats);
+        Ok(OpenedLink { view, claims, account_name: context.account.name, record, accepted_just_now })
     }
 
     /// Accepts an invitation: the address must be the invited one, typed by the invitee. An empty name of the profile

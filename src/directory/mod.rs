@@ -210,6 +210,7 @@ impl Directory {
         match self.store.commit(space, batch).await? {
             Committed::Applied | Committed::Repeated => {
                 self.nudge.after(space, batch, self.store.now());
+                audit::transitions(batch).for_each(|event| self.store.metrics().transition(&event));
             }
         }
         Ok(())

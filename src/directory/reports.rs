@@ -102,6 +102,6 @@ impl Directory {
         batch.writes.push(Write::Delete { key: claim.owner.clone() });
         batch.writes.push(Write::TimerClear { owner: claim.owner.clone() });
         self.committed(&crate::store::Space::Account(account.clone()), &batch).await?;
-        Ok(DueWork::Settled { event: None })
+        Ok(DueWork::Settled)
     }
 }

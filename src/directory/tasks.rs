@@ -220,7 +220,7 @@ impl Directory {
         let finished = self.advance(account, id, SLICES_AT_ONCE).await?;
         // The last slice has ended the timer and this claim with it; a timer without a task ends here.
         self.end_claim(account, claim, (!finished).then(|| self.store.now())).await?;
-        Ok(DueWork::Settled { event: None })
+        Ok(DueWork::Settled)
     }
 
     /// A part outlives its task only when the task was never written.
@@ -236,7 +236,7 @@ impl Directory {
             batch.writes.push(Write::TimerClear { owner: owner.clone() });
             self.committed(&context.space, &batch).await?;
         }
-        Ok(DueWork::Settled { event: None })
+        Ok(DueWork::Settled)
     }
 
     /// Does up to so many slices of a task; whether nothing of it is left.

@@ -63,9 +63,9 @@ pub enum Fate {
 /// What a due timer turned out to be.
 pub enum DueWork {
     /// Done, or nothing was left to do.
-    Settled {
-        event: Option<&'static str>,
-    },
+    Settled,
+    /// A letter that meant nothing any more is not sent.
+    Dropped,
     Letter(Box<DueLetter>),
     Delivery(Box<DueDelivery>),
 }
@@ -88,7 +88,7 @@ impl Directory {
             // Left for a newer replica that knows this kind: the claim lapses by itself.
             unknown => {
                 tracing::warn!(kind = unknown, "timer of an unknown kind left alone");
-                Ok(DueWork::Settled { event: None })
+                Ok(DueWork::Settled)
             }
         }
     }
@@ -101,14 +101,14 @@ impl Directory {
             let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
             let Some(document) = documents.into_iter().next().flatten() else {
                 self.end_claim(account, claim, None).await?;
-                return Ok(Some(DueWork::Settled { event: None }));
+                return Ok(Some(DueWork::Settled));
             };
             let before = UserRecord::decode(&document)?;
             let mut change = self.change(&context, "user.timer", before.clone(), before).await?;
             let next = next_due(&change.after.user, &change.policy).map(|(at, due)| ((self.timetable)(due, at), due));
             let Some((_, due)) = next.filter(|(at, _)| *at <= context.now) else {
                 self.end_claim(account, claim, next.map(|(at, _)| at)).await?;
-                return Ok(Some(DueWork::Settled { event: None }));
+                return Ok(Some(DueWork::Settled));
             };
             let (what, event) = event_of(due);
             change.named(what);
@@ -119,10 +119,10 @@ impl Directory {
                     if change.departs() {
                         self.leave_groups(&context, change.after.user.id).await?;
                     }
-                    Ok(Some(DueWork::Settled { event: Some(what) }))
+                    Ok(Some(DueWork::Settled))
                 }
                 Err(StoreError::Conflict(violation)) => match violation.check {
-                    Check::Claimed { .. } => Ok(Some(DueWork::Settled { event: None })),
+                    Check::Claimed { .. } => Ok(Some(DueWork::Settled)),
                     _ => Ok(None),
                 },
                 Err(error) => Err(error.into()),
@@ -135,7 +135,7 @@ impl Directory {
         let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
         let Some(document) = documents.into_iter().next().flatten() else {
             self.end_claim(account, &claim, None).await?;
-            return Ok(DueWork::Settled { event: None });
+            return Ok(DueWork::Settled);
         };
         let letter: Letter =
             serde_json::from_slice(&document.body).map_err(|error| Error::damaged("outbox entry", error))?;
@@ -150,7 +150,7 @@ impl Directory {
             }))),
             None => {
                 self.drop_letter(account, &claim, letter.id).await?;
-                Ok(DueWork::Settled { event: Some("mail.dropped") })
+                Ok(DueWork::Dropped)
             }
         }
     }

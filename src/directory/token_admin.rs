@@ -114,7 +114,7 @@ impl Directory {
             edit(&mut token, &context);
             let mut batch = batch(&context, id, what);
             batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            plan_token(&token, document.revision + 1, &mut batch);
+            plan_token(&token, document.revision + 1, context.now, &mut batch);
             Ok(self.committed(&context.space, &batch).await?.then_some(token))
         })
     }

@@ -101,10 +101,18 @@ impl Token {
         self.revoked_at.into_iter().chain(expired).min()
     }
 
-    /// When the Account Admins are to hear that it expires: two weeks before, or at half of a shorter life.
-    fn warns_at(&self) -> Option<Timestamp> {
-        let expires = self.expires_at.filter(|_| self.revoked_at.is_none())?;
-        Some(expires - EXPIRY_WARNING.min(expires.since(self.created) / 2))
+    /// When the Account Admins are to hear that it expires: two weeks before or at half of a shorter life, and then
+    /// once more three days and one day before.
+    fn warnings(&self) -> Vec<Timestamp> {
+        let Some(expires) = self.expires_at.filter(|_| self.revoked_at.is_none()) else { return Vec::new() };
+        let [first, further @ ..] = EXPIRY_WARNINGS;
+        let first = first.min(expires.since(self.created) / 2);
+        let spans = [first].into_iter().chain(further.into_iter().filter(|span| *span < first));
+        spans.map(|span| expires - span).collect()
+    }
+
+    fn next_warning(&self, after: Timestamp) -> Option<Timestamp> {
+        self.warnings().into_iter().find(|at| *at > after)
     }
 
     fn outlives(&self, other: &Token, now: Timestamp) -> bool {
@@ -268,28 +276,30 @@ impl Directory {
     pub(super) async fn due_token(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
         let (context, documents) = self.open(&system(account, "token"), std::slice::from_ref(&claim.owner)).await?;
         let token = documents.into_iter().next().flatten().map(|document| read_token(&document.body)).transpose()?;
-        let Some((token, due)) = token.and_then(|token| Some((token.clone(), token.warns_at()?))) else {
+        let Some(token) = token.filter(|token| token.is_alive(context.now)) else {
             self.end_claim(account, claim, None).await?;
-            return Ok(DueWork::Settled { event: None });
+            return Ok(DueWork::Settled);
         };
-        if due > context.now {
-            self.end_claim(account, claim, Some(due)).await?;
-            return Ok(DueWork::Settled { event: None });
-        }
+        let next = token.next_warning(context.now);
         let others = self.list_tokens(account).await?;
-        if !token.is_alive(context.now) || others.iter().any(|other| other.outlives(&token, context.now)) {
-            self.end_claim(account, claim, None).await?;
-            return Ok(DueWork::Settled { event: None });
+        let is_early = token.warnings().iter().all(|at| *at > context.now);
+        if is_early || others.iter().any(|other| other.outlives(&token, context.now)) {
+            // The one that lasts longer may be revoked by the next time.
+            self.end_claim(account, claim, next).await?;
+            return Ok(DueWork::Settled);
         }
         let mut batch = self.of_claim(claim);
-        batch.writes.push(Write::TimerClear { owner: claim.owner.clone() });
+        let owner = claim.owner.clone();
+        batch.writes.push(match next {
+            Some(due) => Write::TimerSet { owner, due },
+            None => Write::TimerClear { owner },
+        });
         expiring(&context, &token).add_to(&mut batch);
-        let told = self.committed(&context.space, &batch).await?;
-        if told {
+        if self.committed(&context.space, &batch).await? {
             let (client, expires_at) = (&token.client, token.expires_at);
             tracing::warn!(%account, token = %token.id, %client, ?expires_at, "a token expires, and its client has no other");
         }
-        Ok(DueWork::Settled { event: told.then_some("token.expiring") })
+        Ok(DueWork::Settled)
     }
 
     async fn change_token(
@@ -307,7 +317,7 @@ impl Directory {
             change(&mut token, now);
             let mut batch = Batch::new(entropy::commit_id(now));
             batch.checks.push(Check::Revision { key: keys::token(id), revision: document.revision });
-            plan_token(&token, document.revision + 1, &mut batch);
+            plan_token(&token, document.revision + 1, now, &mut batch);
             Ok(self.committed(&space, &batch).await?.then_some(token))
         })
     }
@@ -329,13 +339,14 @@ impl Rotation {
         let successor = NewToken::after(old.clone(), self.expires).with_id(entropy::token_id(self.now), self.now);
         old.end_by(self.now + self.overlap);
         batch.checks.push(Check::Revision { key: keys::token(old.id), revision });
-        plan_token(&old, revision + 1, batch);
+        plan_token(&old, revision + 1, self.now, batch);
         successor
     }
 }
 
 /// So long before its end a token is said to expire.
-const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
+const EXPIRY_WARNINGS: [Duration; 3] =
+    [Duration::from_secs(14 * 86_400), Duration::from_secs(3 * 86_400), Duration::from_secs(86_400)];
 
 pub(super) fn unknown(id: TokenId) -> Error {
     Error::NotFound(format!("there is no token {id}"))
@@ -344,7 +355,7 @@ pub(super) fn unknown(id: TokenId) -> Error {
 /// The token in its account, unless it is there.
 fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
-    plan_token(token, 1, batch);
+    plan_token(token, 1, token.created, batch);
     batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry: entry(token) });
 }
 
@@ -383,8 +394,8 @@ pub(super) fn read_token(body: &[u8]) -> Result<Token, Error> {
     serde_json::from_slice(body).map_err(|error| Error::damaged("token", error))
 }
 
-/// The token as it becomes, and its timer.
-pub(super) fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
+/// The token as it becomes, and its timer; what was to be said before `now` was said.
+pub(super) fn plan_token(token: &Token, revision: u64, now: Timestamp, batch: &mut Batch) {
     let (key, created) = (keys::token(token.id), token.created);
     batch.writes.push(Write::Put {
         key: key.clone(),
@@ -394,7 +405,7 @@ pub(super) fn plan_token(token: &Token, revision: u64, batch: &mut Batch) {
         body: serde_json::to_vec(token).expect("a token has only string keys").into(),
         state: bytes::Bytes::new(),
     });
-    batch.writes.push(match token.warns_at() {
+    batch.writes.push(match token.next_warning(now) {
         Some(due) => Write::TimerSet { owner: key, due },
         None => Write::TimerClear { owner: key },
     });

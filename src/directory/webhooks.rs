@@ -11,12 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::accounts::{by_operator, put_account};
+use super::accounts::put_account;
 use super::audit::AuditEvent;
 use super::error::Error;
-use super::request::Context;
+use super::request::{Context, Request};
 use super::{Directory, entropy};
 use crate::domain::ids::{AccountId, EndpointId};
+use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::domain::token::keyring::{KeyId, Label};
 use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
@@ -70,17 +71,19 @@ impl Directory {
     /// Makes an endpoint; its id, and its secret for this one time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the account has [`MAX_ENDPOINTS`]; [`Error::NotFound`] when there is no such account.
+    /// [`Error::Invalid`] when the account has [`MAX_ENDPOINTS`]; [`Error::NotFound`] when there is no such account;
+    /// [`Error::MissingScope`] without `tokens`.
     pub async fn add_webhook(
         &self,
-        account: &AccountId,
+        request: &Request,
         url: &HookUrl,
         events: &BTreeSet<UserEvent>,
     ) -> Result<(EndpointId, HookKey), Error> {
         let id = entropy::endpoint_id(self.store.now());
         let secret = SecretName { kid: self.keys.current().clone(), number: 1 };
-        self.change_webhooks(account, "webhook.added", |after, now| {
+        self.change_webhooks(request, "webhook.added", |after, now| {
             if after.webhooks.len() >= MAX_ENDPOINTS {
+                let account = &request.account;
                 let message = format!("account {account} has {MAX_ENDPOINTS} webhooks already; remove one first");
                 return Err(Error::Invalid(message));
             }
@@ -90,15 +93,15 @@ impl Directory {
             Ok(())
         })
         .await?;
-        Ok((id, self.hook_key(account, id, &secret)?))
+        Ok((id, self.hook_key(&request.account, id, &secret)?))
     }
 
     /// Takes an endpoint away. What waits to go there is dropped when it is due.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn remove_webhook(&self, account: &AccountId, id: EndpointId) -> Result<(), Error> {
-        self.change_webhooks(account, "webhook.removed", |after, _| {
+    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
+    pub async fn remove_webhook(&self, request: &Request, id: EndpointId) -> Result<(), Error> {
+        self.change_webhooks(request, "webhook.removed", |after, _| {
             after.webhooks.remove(&id).map(|_| ()).ok_or_else(|| unknown(id))
         })
         .await
@@ -107,9 +110,9 @@ impl Directory {
     /// Gives an endpoint a new secret; the old one signs as well for a day.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn rotate_webhook(&self, account: &AccountId, id: EndpointId) -> Result<HookKey, Error> {
-        self.change_webhooks(account, "webhook.rotated", |after, now| {
+    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
+    pub async fn rotate_webhook(&self, request: &Request, id: EndpointId) -> Result<HookKey, Error> {
+        self.change_webhooks(request, "webhook.rotated", |after, now| {
             let endpoint = after.webhooks.get_mut(&id).ok_or_else(|| unknown(id))?;
             let number = endpoint.secret.number.saturating_add(1);
             let new = SecretName { kid: self.keys.current().clone(), number };
@@ -118,17 +121,17 @@ impl Directory {
             Ok(())
         })
         .await?;
-        let account_now = self.account(account).await?;
-        let endpoint = account_now.webhooks.get(&id).ok_or_else(|| unknown(id))?;
-        self.hook_key(account, id, &endpoint.secret)
+        let account = self.account(&request.account).await?;
+        let endpoint = account.webhooks.get(&id).ok_or_else(|| unknown(id))?;
+        self.hook_key(&request.account, id, &endpoint.secret)
     }
 
     /// Lets webhooks go to an endpoint again that had answered 410.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
-    pub(super) async fn enable_webhook(&self, account: &AccountId, id: EndpointId) -> Result<(), Error> {
-        self.change_webhooks(account, "webhook.enabled", |after, _| {
+    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
+    pub(super) async fn enable_webhook(&self, request: &Request, id: EndpointId) -> Result<(), Error> {
+        self.change_webhooks(request, "webhook.enabled", |after, _| {
             after.webhooks.get_mut(&id).ok_or_else(|| unknown(id))?.disabled = None;
             Ok(())
         })
@@ -137,12 +140,13 @@ impl Directory {
 
     async fn change_webhooks(
         &self,
-        account: &AccountId,
+        request: &Request,
         what: &str,
         change: impl Fn(&mut Account, Timestamp) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
         retrying!(self, {
-            let (context, _) = self.open(&by_operator(account), &[]).await?;
+            let (context, _) = self.open_to_write(request, &[]).await?;
+            context.require(Scope::Tokens)?;
             let mut after = context.account.clone();
             change(&mut after, context.now)?;
             if after == context.account {

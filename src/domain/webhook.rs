@@ -115,6 +115,11 @@ impl fmt::Display for UserEvent {
 )]
 pub struct InvalidHookUrl;
 
+/// Why an address of a webhook is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook goes over https; http is for intranets, with webhooks.allow_private")]
+pub struct NotHttps;
+
 /// Where webhooks of one endpoint go. It may hold a secret in its path, so it stands in no log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -129,6 +134,12 @@ impl HookUrl {
 
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
+    }
+
+    /// # Errors
+    /// When it is http and `allow_private` (`webhooks.allow_private`) is not set.
+    pub fn check_scheme(&self, allow_private: bool) -> Result<(), NotHttps> {
+        if self.is_https() || allow_private { Ok(()) } else { Err(NotHttps) }
     }
 }
 

@@ -171,7 +171,10 @@ async fn accept(State(service): State<Service>, headers: HeaderMap, request: Req
         Err(error) => return stranger(&service, &asked, &error).into_response(),
     };
     if link.view != LinkView::Accept {
-        return page_of(&service, &token, &link, &typed, &[]).into_response();
+        let page = page_of(&service, &token, &link, &typed, &[]);
+        // An impatient second click is no mistake.
+        let status = if link.accepted_just_now { StatusCode::OK } else { page.status };
+        return Page { status, ..page }.into_response();
     }
     if let Err(throttled) = service.limits.admit_sign_in(&format!("accept {}", link.claims.user)) {
         return pages::notice(Some(&link.account_name), Notice::TooManyTries { wait: throttled.wait }).into_response();

@@ -39,6 +39,8 @@ pub struct ServiceSettings {
     /// From which hosts the console shows pictures, besides data URLs.
     pub photo_hosts: Vec<String>,
     pub installation: Installation,
+    /// Whether webhooks may go over http, as `webhooks.allow_private` says.
+    pub private_webhooks: bool,
     /// What reports of the mail service are signed with; `None`: there are none.
     pub hook_secret: Option<HookSecret>,
 }

@@ -65,10 +65,9 @@ impl Hands {
         loop {
             match self.directory.due(account, claim.clone()).await {
                 Ok(work @ (DueWork::Letter(_) | DueWork::Delivery(_))) => return Some(work),
-                Ok(DueWork::Settled { event }) => {
-                    if let Some(event) = event {
-                        self.metrics.transition(event);
-                    }
+                Ok(DueWork::Settled) => return None,
+                Ok(DueWork::Dropped) => {
+                    self.metrics.mail(MailOutcome::Dropped);
                     return None;
                 }
                 Err(Error::Unavailable { .. }) if Instant::now() < hold_on_until && !stop.is_cancelled() => {

@@ -82,6 +82,12 @@ impl Clock {
         self.jumps.load(Ordering::Relaxed)
     }
 
+    /// How far the store's clock is ahead of this machine's.
+    pub(super) fn offset_seconds(&self) -> f64 {
+        let ahead = self.elapsed() + self.lock().millis - machine_millis();
+        Duration::from_millis(ahead.unsigned_abs()).as_secs_f64().copysign(if ahead < 0 { -1.0 } else { 1.0 })
+    }
+
     pub(super) fn advance(&self, by: Duration) {
         self.ahead.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::batch::{Batch, Committed};
 use super::clock::Clock;
 use super::embedded::EmbeddedStore;
@@ -14,13 +16,17 @@ use super::redis::RedisStore;
 use super::settings::Settings;
 use super::walk;
 use crate::domain::time::Timestamp;
+use crate::metrics::{Metrics, StoreOutcome};
 
 /// A store. Cheap to clone; the last clone closes it. Every call ends within [`Settings::deadline`].
 ///
 /// Besides what each method says, every method fails with [`StoreError::Unavailable`] when there is no answer in time
 /// or the store belongs to another installation, and with [`StoreError::Damaged`] when it cannot read what is stored.
 #[derive(Clone)]
-pub struct Store(Arc<Backend>);
+pub struct Store {
+    backend: Arc<Backend>,
+    metrics: Arc<Metrics>,
+}
 
 enum Backend {
     Redis(RedisStore),
@@ -30,7 +36,7 @@ enum Backend {
 /// Calls the same method on whichever backend it is.
 macro_rules! on {
     ($store:expr, $backend:ident => $call:expr) => {
-        match &*$store.0 {
+        match &*$store.backend {
             Backend::Redis($backend) => $call,
             Backend::Embedded($backend) => $call,
         }
@@ -51,7 +57,18 @@ impl Store {
                 })?)
             }
         };
-        Ok(Store(Arc::new(backend)))
+        Ok(Store { backend: Arc::new(backend), metrics: Arc::default() })
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Store { metrics, ..self }
+    }
+
+    /// Where whoever works on this store counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Now, on the store's clock: the only clock that deadlines and leases are compared with.
@@ -73,7 +90,7 @@ impl Store {
     /// Waits until the store has failed for good, and says how: the process has to end, since only opening the store
     /// again can help. A Redis never does.
     pub async fn failed(&self) -> String {
-        match &*self.0 {
+        match &*self.backend {
             Backend::Redis(_) => std::future::pending().await,
             Backend::Embedded(store) => store.failed().await,
         }
@@ -98,7 +115,8 @@ impl Store {
 
     /// Documents, unique keys, index entries and timers, in one trip.
     pub async fn read(&self, space: &Space, reads: &Reads) -> Result<Found, StoreError> {
-        on!(self, store => store.read(space, reads).await)
+        let began = Instant::now();
+        self.counted("read", began, on!(self, store => store.read(space, reads).await))
     }
 
     /// Entries of an index, in their order. On Redis the cost does not depend on the offset; the embedded store walks
@@ -110,17 +128,20 @@ impl Store {
         bounds: &Bounds,
         page: &Page,
     ) -> Result<Vec<Entry>, StoreError> {
-        on!(self, store => store.range(space, index, bounds, page).await)
+        let began = Instant::now();
+        self.counted("range", began, on!(self, store => store.range(space, index, bounds, page).await))
     }
 
     /// How many entries of an index are within the bounds. The embedded store knows only the total without a walk.
     pub async fn count(&self, space: &Space, index: &Index, bounds: &Bounds) -> Result<u64, StoreError> {
-        on!(self, store => store.count(space, index, bounds).await)
+        let began = Instant::now();
+        self.counted("count", began, on!(self, store => store.count(space, index, bounds).await))
     }
 
     /// The counters of these names; 0 for one that was never written.
     pub async fn counters(&self, space: &Space, names: &[&str]) -> Result<Vec<i64>, StoreError> {
-        on!(self, store => store.counters(space, names).await)
+        let began = Instant::now();
+        self.counted("counters", began, on!(self, store => store.counters(space, names).await))
     }
 
     /// Applies the batch when all of its checks hold.
@@ -130,7 +151,8 @@ impl Store {
     /// written. After [`StoreError::Unavailable`] that is unknown.
     pub async fn commit(&self, space: &Space, batch: &Batch) -> Result<Committed, StoreError> {
         batch.check_size()?;
-        on!(self, store => store.commit(space, batch).await)
+        let began = Instant::now();
+        self.counted("commit", began, on!(self, store => store.commit(space, batch).await))
     }
 
     /// Claims up to `limit` timers (and never more than 500) that are due and not under a lease, the earliest first. Nobody else gets them until
@@ -139,22 +161,26 @@ impl Store {
         if self.clock().has_jumped() {
             return Err(StoreError::unavailable(JUMPED));
         }
-        on!(self, store => store.claim_due(space, limit.min(MAX_CLAIMS), lease).await)
+        let began = Instant::now();
+        self.counted("claim_due", began, on!(self, store => store.claim_due(space, limit.min(MAX_CLAIMS), lease).await))
     }
 
     /// When the first timer of each space can be claimed.
     pub async fn next_due(&self, spaces: &[Space]) -> Result<Vec<Option<Timestamp>>, StoreError> {
-        on!(self, store => store.next_due(spaces).await)
+        let began = Instant::now();
+        self.counted("next_due", began, on!(self, store => store.next_due(spaces).await))
     }
 
     /// The timer of this owner.
     pub async fn timer(&self, space: &Space, owner: &Owner) -> Result<Option<Timer>, StoreError> {
-        on!(self, store => store.timer(space, owner).await)
+        let began = Instant::now();
+        self.counted("timer", began, on!(self, store => store.timer(space, owner).await))
     }
 
     /// A walk over all timers, by when they can be claimed. A timer that is set meanwhile may come twice or not at all.
     pub async fn timers(&self, space: &Space, after: Option<&Timer>, limit: usize) -> Result<Vec<Timer>, StoreError> {
-        on!(self, store => store.timers(space, after, limit).await)
+        let began = Instant::now();
+        self.counted("timers", began, on!(self, store => store.timers(space, after, limit).await))
     }
 
     /// Events behind `after` in the direction of reading: the oldest first, or the newest first when `reverse`.
@@ -165,23 +191,28 @@ impl Store {
         limit: usize,
         reverse: bool,
     ) -> Result<Vec<Event>, StoreError> {
-        on!(self, store => store.events(space, after, limit, reverse).await)
+        let began = Instant::now();
+        self.counted("events", began, on!(self, store => store.events(space, after, limit, reverse).await))
     }
 
     /// Removes the events that are older than this.
     pub async fn trim_events(&self, space: &Space, before: Timestamp) -> Result<(), StoreError> {
-        on!(self, store => store.trim_events(space, before).await)
+        let began = Instant::now();
+        self.counted("trim_events", began, on!(self, store => store.trim_events(space, before).await))
     }
 
     /// Whether the store can be used and takes writes now: what readiness asks. `Unavailable` says what to do.
     pub async fn check(&self) -> Result<(), StoreError> {
-        on!(self, store => store.check().await)?;
+        let began = Instant::now();
+        let checked = self.counted("check", began, on!(self, store => store.check().await));
+        self.metrics.clock_offset_seconds(self.clock().offset_seconds());
+        checked?;
         if self.clock().has_jumped() { Err(StoreError::unavailable(JUMPED)) } else { Ok(()) }
     }
 
     /// The marker of the installation that this store belongs to. Works on any store that answers.
     pub async fn installation(&self) -> Result<Option<String>, StoreError> {
-        match &*self.0 {
+        match &*self.backend {
             Backend::Redis(store) => store.installation().await,
             Backend::Embedded(store) => Ok(store.installation()),
         }
@@ -195,6 +226,18 @@ impl Store {
 
     pub(super) async fn send_all(&self, spaces: &[Space], found: &walk::Found) -> Result<(), StoreError> {
         on!(self, store => store.send_all(spaces, found).await)
+    }
+
+    /// Counts how long a call has taken and how it ended.
+    fn counted<T>(&self, call: &'static str, began: Instant, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = match &answer {
+            Ok(_) => StoreOutcome::Ok,
+            Err(StoreError::Conflict(_)) => StoreOutcome::Conflict,
+            Err(StoreError::Unavailable { .. }) => StoreOutcome::Unavailable,
+            Err(StoreError::TooLarge { .. } | StoreError::Damaged(_)) => StoreOutcome::Failed,
+        };
+        self.metrics.store_call(call, outcome, began.elapsed());
+        answer
     }
 
     fn clock(&self) -> &Clock {

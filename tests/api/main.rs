@@ -5,6 +5,9 @@
 #[path = "../support/daemon/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of faults and groups need")]
 mod daemon;
+#[path = "../support/receiver.rs"]
+#[expect(dead_code, reason = "what only the tests of faults need")]
+mod receiver;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
@@ -31,6 +34,7 @@ mod secrets;
 mod story;
 mod transfer;
 mod users;
+mod webhooks;
 
 use daemon::client::Reply;
 use serde_json::json;

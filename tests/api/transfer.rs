@@ -20,6 +20,7 @@ use usherd::metrics::Metrics;
 use usherd::store::{Dump, Space, Store as OpenStore};
 
 use crate::daemon::{Daemon, Finished, Store};
+use crate::receiver::{Answer, Receiver};
 use crate::redis_server::RedisServer;
 
 #[track_caller]
@@ -293,7 +294,7 @@ async fn import_and_resume(settings: &Settings, file: &Path) {
     let worker = Worker::new(
         opened.directory.clone(),
         opened.mailer.clone(),
-        Poster::new(settings.webhooks.allow_private),
+        Poster::new(settings.webhooks.allow_private, None).unwrap(),
         Arc::new(Metrics::new()),
         settings.mail.timeout,
         jiff::tz::TimeZone::UTC,
@@ -307,6 +308,45 @@ async fn import_and_resume(settings: &Settings, file: &Path) {
     assert!(worker.run_one().await.unwrap().claimed > 0);
     assert_eq!(sent(), 1, "the mail that the original could not send");
     assert!(!transfer::resume(&opened.store).await.unwrap(), "once is enough");
+}
+
+#[rstest]
+fn a_copy_tells_the_applications_of_the_original_nothing(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let receiver = Receiver::start();
+    receiver.answers_all(Answer::Status(500));
+    let private = ("USHERD_WEBHOOKS__ALLOW_PRIVATE", "true");
+    let mut original = Daemon::start(store, &[private]);
+    ok(original.cli(&["webhook", "add", "--account", "default", &receiver.url()]));
+    original.create_user("ada@example.com");
+    receiver.wait_for(1);
+    original.settle();
+    original.stop();
+    let heard = receiver.hooks().len();
+    let file = export(&original);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\"webhook\""), "nothing waits to be told");
+
+    let mut copy = empty(store, &original);
+    copy.set(private.0, private.1);
+    ok(copy.cli(&["import", "--clone", file.to_str().unwrap()]));
+    assert_eq!(ok(copy.cli(&["webhook", "list", "--account", "default"])), "");
+    assert_eq!(ok(copy.cli(&["webhook", "dead", "--account", "default"])), "");
+    ok(copy.cli(&["resume"]));
+    copy.restart();
+    let made = copy.cli(&["token", "create", "--account", "default", "--name", "okta"]);
+    let token = ok(made).trim().to_owned();
+    let grace = crate::daemon::user("grace@example.com");
+    let reply = copy.request("POST", "/scim/v2/Users").bearer(&token).json(&grace).send();
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    copy.mail("grace@example.com", 1);
+    copy.stop();
+    assert_eq!(receiver.hooks().len(), heard, "the copy told an application of the original");
+    copy.assert_consistent("default");
+
+    // A move takes them along.
+    let mut moved = empty(store, &original);
+    moved.set(private.0, private.1);
+    ok(import(&moved, &file));
+    assert!(ok(moved.cli(&["webhook", "list", "--account", "default"])).contains("/hooks?tenant=7"));
 }
 
 #[rstest]

@@ -27,6 +27,7 @@ await run(async () => {
     await jobs(page, walk);
     await groups(page, walk);
     await mail(page, walk);
+    await webhooks(page, walk);
     await attention(page, walk);
     await audit(page, walk);
     assert.deepEqual(wrong, [], walk.name);
@@ -144,6 +145,41 @@ async function mail(page, walk) {
   assert(!(await page.content()).includes("usi_"), "no token is on the page");
   await check(page, "a preview");
   await picture(page, `preview-${walk.name}`);
+}
+
+async function webhooks(page, walk) {
+  await go(page, "Webhooks");
+  await check(page, "no webhooks");
+  await page.getByRole("link", { name: "Add webhook" }).click();
+  await page.getByLabel("Address").fill("http://app.hollis.example/");
+  await check(page, "a new webhook");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await page.getByText("a webhook goes over https", { exact: false }).first().waitFor();
+  await check(page, "a webhook that cannot be");
+  await page.getByLabel("Address").fill("https://app.hollis.invalid/hooks");
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const secret = page.getByRole("textbox", { name: "Secret" });
+  await secret.waitFor();
+  assert.match(await secret.inputValue(), /^whsec_/);
+  await check(page, "a secret");
+  await page.goto(console_("/webhooks"));
+  assert(!(await page.content()).includes("whsec_"), "it is shown once");
+  await daemon.ask("POST", "/scim/v2/Users", {
+    schemas: [SCIM.user], userName: `${walk.name}@hollis.example`, active: true, emails: [{ value: `${walk.name}@hollis.example` }],
+  });
+  await eventually("the delivery waits", async () => {
+    await page.reload();
+    return (await page.getByText("the name has no address").count()) > 0;
+  });
+  await check(page, "webhooks");
+  await picture(page, `webhooks-${walk.name}`);
+  await page.getByRole("link", { name: /^Rotate secret/ }).click();
+  await check(page, "rotating a secret");
+  await page.getByRole("link", { name: "Cancel" }).click();
+  await page.getByRole("link", { name: /^Remove/ }).click();
+  await check(page, "removing a webhook");
+  await page.getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("status").filter({ hasText: "The webhook is removed." }).waitFor();
 }
 
 async function attention(page, walk) {

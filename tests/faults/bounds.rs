@@ -18,7 +18,8 @@ use usherd::domain::secrets::{Scope, Scopes};
 use usherd::store::Space;
 
 use crate::daemon::{Store, USHERD, set_active, user};
-use crate::in_process::{House, ParseAddress};
+use crate::house::ADMIN;
+use crate::in_process::House;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -121,7 +122,7 @@ pub fn by_api(house: &House, client: &Request) -> Request {
 
 fn invitee(address: &str) -> Invitee {
     Invitee {
-        address: address.parse_address(),
+        address: crate::house::address(address),
         display_name: None,
         language: None,
         wishes: usherd::directory::assignments::Wishes::default(),
@@ -214,18 +215,50 @@ async fn admins_hear_of_a_token_that_expires_while_there_is_time(
     let usherd::directory::Access::Token { id, .. } = revoked.access else { panic!("a token") };
     house.directory().revoke_token(&house.account, id).await.unwrap();
 
+    let told = async || alerts(&house).await.len();
     house.after(75 * DAY).await;
-    assert_eq!(alerts(&house).await, []);
+    assert_eq!(told().await, 0);
+    // Two weeks, three days and one day before, each once.
     house.after(2 * DAY).await;
     assert_eq!(alerts(&house).await, [("token.expiring".to_owned(), "TokenExpiring".to_owned())]);
     let events = house.opened.store.events(&Space::Account(house.account.clone()), None, 10, true).await.unwrap();
     let event: Value = serde_json::from_slice(&events[0].body).unwrap();
     assert_eq!(event["client"], "alone");
+    for (days, count) in [(9, 1), (1, 2), (1, 2), (1, 3)] {
+        house.after(days * DAY + SECOND).await;
+        assert_eq!(told().await, count);
+    }
     house.directory().open(&expiring, &[]).await.unwrap();
-    house.after(13 * DAY).await;
+    house.after(DAY).await;
     let refused = house.directory().open(&expiring, &[]).await;
     assert!(matches!(refused, Err(Error::Unauthorized)), "{refused:?}");
-    assert_eq!(alerts(&house).await.len(), 1, "once");
+    assert_eq!(told().await, 3);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_admin_hears_that_the_last_one_went(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::with_admin(store, &[]).await;
+    let mut adopted = user(ADMIN);
+    adopted["active"] = false.into();
+    house.directory().create_user(&house.client, adopted).await.unwrap();
+    house.work().await;
+    assert_eq!(alerts(&house).await, [("user.provisioned".to_owned(), "LastAdminGone".to_owned())]);
+    let unheard = || house.opened.store.metrics().encode().contains("usherd_alerts_unheard_total 1");
+    assert!(unheard(), "{}", house.opened.store.metrics().encode());
+    assert!(!house.directory().account_summary(&house.account).await.unwrap().has_admin);
+    let told = || house.mails().into_iter().filter(|mail| mail.subject == "The last Account Admin lost access").count();
+    assert_eq!(told(), 0);
+
+    let grace = "grace@example.org";
+    house.create(grace).await;
+    house.accept(&house.mails_to(grace)[0].link(), grace).await;
+    house.directory().grant_admin(&house.account, grace).await.unwrap();
+    house.after(3_601 * SECOND).await;
+    assert_eq!(told(), 1);
+    assert!(unheard(), "it was heard");
+    house.after(DAY).await;
+    assert_eq!(told(), 1, "once");
 }
 
 /// A request of the house's client, as the door hands it over when it is answered.
@@ -265,7 +298,7 @@ async fn nothing_personal_is_left_of_who_is_erased(
     body["displayName"] = "Augusta Lovelace".into();
     let (_, record) = house.directory().create_user(&house.client, body).await.unwrap();
     let id = record.user.id.to_string();
-    house.look().await;
+    house.work().await;
     let link = house.mails_to(address)[0].link();
     house.accept(&link, address).await;
     let request = by_api(&house, &client(&house, "admin", None).await);
@@ -338,7 +371,7 @@ async fn an_admin_decides_about_one_who_is_held_and_once(#[values(Store::Embedde
     let decide = async |address: &str, decision: Decision| {
         let id = house.record(address).await.user.id.to_string();
         let decided = house.directory().decide_held_user(&admin, &id, decision).await;
-        house.look().await;
+        house.work().await;
         decided.map(|_| ())
     };
     let (send, admit, drop) = ("send@example.org", "admit@example.org", "drop@example.org");

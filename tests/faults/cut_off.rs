@@ -17,7 +17,8 @@ use usherd::store::{Batch, Entry, Index, Space, Write};
 
 use crate::bounds::{by_api, client, tell};
 use crate::daemon::Store;
-use crate::in_process::{House, ParseAddress};
+use crate::house::address as address_of;
+use crate::in_process::House;
 use crate::smtp::SmtpServer;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -158,15 +159,15 @@ async fn who_changes_to_another_account_gets_there_although_its_settings_change_
     let address = "boss@example.org";
     let [here, there]: [AccountId; 2] = ["here", "there"].map(|id| id.parse().unwrap());
     for account in [&here, &there] {
-        let link = directory.create_account(account, account.as_str(), &address.parse_address()).await.unwrap();
+        let link = directory.create_account(account, account.as_str(), &address_of(address)).await.unwrap();
         house.accept(&link, address).await;
     }
     let mut crossed = 0;
     for steps in 1.. {
         // A code is asked for so often only.
         house.after(MINUTE * 60).await;
-        let asking = directory.ask_code(&here, &address.parse_address(), None).await.unwrap();
-        house.look().await;
+        let asking = directory.ask_code(&here, &address_of(address), None).await.unwrap();
+        house.work().await;
         let text = house.mails_to(address).pop().unwrap().text;
         let is_code = |line: &&str| line.len() == 9 && line.chars().all(|c| c.is_ascii_digit() || c == ' ');
         let code = text.lines().map(str::trim).find(is_code).unwrap();

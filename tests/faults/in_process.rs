@@ -1,104 +1,35 @@
 //! What takes days: the same use cases and the same worker in this process, with a clock that is moved on.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use usherd::app::{Opened, open_now};
-use usherd::config::Configuration;
-use usherd::directory::invitations::Acceptance;
 use usherd::directory::provision::IfMatch;
-use usherd::directory::record::UserRecord;
-use usherd::directory::tokens::NewToken;
-use usherd::directory::{Directory, Door, Request};
-use usherd::domain::ids::AccountId;
 use usherd::domain::secrets::Scopes;
 use usherd::domain::user::State;
-use usherd::jobs::webhook::Poster;
-use usherd::jobs::worker::Worker;
-use usherd::metrics::Metrics;
 
 use crate::daemon::mails::{self, Mail};
 use crate::daemon::{Store, set_active, user};
-use crate::redis_server::{RedisServer, free_port};
+use crate::house::{ADMIN, DAY, MINUTE, address};
+use crate::redis_server::free_port;
 use crate::smtp::{SmtpServer, header};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+pub use crate::house::House;
+
 /// The first back-off is a minute, give or take a fifth.
 const BACKED_OFF: Duration = Duration::from_secs(73);
 
-pub struct House {
-    pub opened: Opened,
-    worker: Worker,
-    pub account: AccountId,
-    pub client: Request,
-    mails: PathBuf,
-    _directory: TempDir,
-    _redis: Option<RedisServer>,
-}
-
 impl House {
-    pub async fn open(store: Store, overrides: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let redis = (store == Store::Redis).then(RedisServer::start);
-        let data = directory.path().join("data");
-        let mut environment = vec![
-            ("USHERD_STORE__PATH".to_owned(), data.display().to_string()),
-            ("USHERD_MAIL__FROM".to_owned(), "usherd <no-reply@usherd.example.org>".to_owned()),
-            ("USHERD_JOBS__EXPIRE".to_owned(), "* * * * * *".to_owned()),
-            ("USHERD_JOBS__RENEW".to_owned(), "* * * * * *".to_owned()),
-            ("USHERD_JOBS__REMIND".to_owned(), "* * * * * *".to_owned()),
-        ];
-        environment.extend(
-            redis.iter().map(|redis| ("USHERD_STORE__URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port))),
-        );
-        environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let settings = Configuration::load(None, environment.into_iter()).unwrap().settings;
-        let opened = open_now(&settings, "https://usherd.example.org", "usherd.example.org").await.unwrap();
-        let worker = Worker::new(
-            opened.directory.clone(),
-            opened.mailer.clone(),
-            Poster::new(settings.webhooks.allow_private),
-            Metrics::new().into(),
-            settings.mail.timeout,
-            TimeZone::UTC,
-            || 0.5,
-        );
-        let account: AccountId = "default".parse().unwrap();
-        opened.directory.ensure_account(&account, "Acme").await.unwrap();
-        let new = NewToken {
-            client: usherd::domain::names::ClientName::parse("okta").unwrap(),
-            scopes: Scopes::bootstrap(),
-            profile: "lenient".to_owned(),
-            test: false,
-            expires: None,
-        };
-        let (token, _) = opened.directory.create_token(&account, new).await.unwrap();
-        let client = Request::by_token(account.clone(), token.id, Door::Scim, None);
-        House { opened, worker, account, client, mails: data.join("mail"), _directory: directory, _redis: redis }
-    }
-
-    pub fn directory(&self) -> &Directory {
-        &self.opened.directory
-    }
-
+    /// Somebody whom the provider has made, and whose mail has gone out.
     pub async fn create(&self, address: &str) -> String {
         let (_, record) = self.directory().create_user(&self.client, user(address)).await.unwrap();
-        self.look().await;
+        self.work().await;
         record.user.id.to_string()
     }
 
-    async fn set_active(&self, id: &str, active: bool) {
+    pub async fn set_active(&self, id: &str, active: bool) {
         self.directory().patch_user(&self.client, id, &IfMatch::Any, set_active(active)).await.unwrap();
-        self.look().await;
-    }
-
-    pub async fn record(&self, address: &str) -> UserRecord {
-        self.directory().find_user(&self.account, address).await.unwrap().unwrap()
+        self.work().await;
     }
 
     /// `Pending expired`.
@@ -107,42 +38,6 @@ impl House {
         let extension = &shown[crate::daemon::USHERD];
         let reason = extension["statusReason"].as_str().map_or(String::new(), |reason| format!(" {reason}"));
         format!("{}{reason}", extension["status"].as_str().unwrap())
-    }
-
-    /// Does everything that is due now.
-    pub async fn look(&self) {
-        for _ in 0..100 {
-            if self.worker.run_one().await.unwrap().claimed == 0 {
-                return;
-            }
-        }
-        panic!("there is always something due");
-    }
-
-    pub async fn after(&self, span: Duration) {
-        self.opened.store.advance(span);
-        self.look().await;
-    }
-
-    pub fn mails_to(&self, address: &str) -> Vec<Mail> {
-        mails::read_all(&self.mails).into_iter().filter(|mail| mail.to == address).collect()
-    }
-
-    pub async fn accept(&self, link: &str, address: &str) {
-        let acceptance =
-            Acceptance { address: address.parse_address(), given_name: None, family_name: None, request_id: None };
-        self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.unwrap();
-        self.look().await;
-    }
-}
-
-pub trait ParseAddress {
-    fn parse_address(&self) -> usherd::domain::names::EmailAddress;
-}
-
-impl ParseAddress for str {
-    fn parse_address(&self) -> usherd::domain::names::EmailAddress {
-        usherd::domain::names::EmailAddress::parse(self).unwrap()
     }
 }
 
@@ -218,7 +113,7 @@ async fn what_the_relay_never_takes_is_given_up_after_seven_attempts() {
     let dead = house.directory().dead_letters(&operator, 10).await.unwrap();
     assert_eq!(dead.iter().map(|letter| (letter.to.as_str(), letter.attempts)).collect::<Vec<_>>(), [(address, 7)]);
     house.directory().revive_letter(&operator, dead[0].id).await.unwrap();
-    house.look().await;
+    house.work().await;
     let copies = messages(&server, address);
     assert_eq!(copies.len(), 8);
     assert_ne!(copies[7].1, copies[0].1);
@@ -265,7 +160,7 @@ async fn all_replicas_draw_from_one_rate_and_a_sign_in_code_does_not_wait_for_it
     for name in ["ada", "bob", "eve"] {
         house.create(&format!("{name}@example.org")).await;
     }
-    let sent = |house: &House| mails::read_all(&house.mails).len();
+    let sent = |house: &House| house.mails().len();
     assert_eq!(sent(&house), 1);
     house.after(MINUTE).await;
     assert_eq!(sent(&house), 2);
@@ -274,9 +169,9 @@ async fn all_replicas_draw_from_one_rate_and_a_sign_in_code_does_not_wait_for_it
     // The bucket is empty.
     house.accept(&house.mails_to("ada@example.org")[0].link(), "ada@example.org").await;
     house.directory().take_mails(pace, 3).await.unwrap();
-    let address = "ada@example.org".parse_address();
+    let address = address("ada@example.org");
     house.directory().ask_code(&house.account, &address, None).await.unwrap();
-    house.look().await;
+    house.work().await;
     assert_eq!(house.mails_to("ada@example.org").len(), 2, "she waits for the code before her screen");
 }
 
@@ -384,24 +279,10 @@ async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_o
     #[values(Store::Embedded, Store::Redis)] store: Store,
 ) {
     let server = SmtpServer::start(&[]);
-    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
-    let admin = "grace@example.org";
-    let link =
-        house.directory().create_account(&"acme".parse().unwrap(), "Acme", &admin.parse_address()).await.unwrap();
-    let house = House { account: "acme".parse().unwrap(), ..house };
-    house.accept(&link, admin).await;
-    let new = NewToken {
-        client: usherd::domain::names::ClientName::parse("okta").unwrap(),
-        scopes: Scopes::bootstrap(),
-        profile: "lenient".to_owned(),
-        test: false,
-        expires: Some(DAY * 20),
-    };
-    let (token, _) = house.directory().create_token(&house.account, new).await.unwrap();
-    let client = Request::by_token(house.account.clone(), token.id, Door::Scim, None);
-    let house = House { client, ..house };
+    let mut house = House::with_admin(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    house.client = house.client("expiring", Scopes::bootstrap(), Some(DAY * 20)).await;
     let told = |subject: &str| -> Vec<String> {
-        let to_her = server.messages().into_iter().filter(|record| record["to"] == json!([admin]));
+        let to_her = server.messages().into_iter().filter(|record| record["to"] == json!([ADMIN]));
         let texts = to_her.filter(|record| header(&record["message"], "Subject") == [subject]);
         texts.map(|record| record["message"]["text"].as_str().unwrap().to_owned()).collect()
     };
@@ -410,12 +291,12 @@ async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_o
     house.create("ada@example.org").await;
     let (_, link) = messages(&server, "ada@example.org")[0].clone();
     house.directory().decline(link.rsplit('/').next().unwrap(), None).await.unwrap();
-    house.look().await;
+    house.work().await;
     assert_eq!(told("Your daily summary"), [] as [String; 0]);
     // Tuesday morning.
     house.after(DAY).await;
     assert!(house.directory().digest(&house.account).await.unwrap());
-    house.look().await;
+    house.work().await;
     let digests = told("Your daily summary");
     assert_eq!(digests.len(), 1);
     println!("{}", digests[0]);
@@ -434,8 +315,8 @@ async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_o
     let expiring = told("A provisioning token expires soon");
     assert_eq!(expiring.len(), 1);
     println!("{}", expiring[0]);
-    assert!(expiring[0].contains("Through okta"), "{}", expiring[0]);
+    assert!(expiring[0].contains("Through expiring"), "{}", expiring[0]);
     house.directory().digest(&house.account).await.unwrap();
-    house.look().await;
+    house.work().await;
     println!("{}", told("Your daily summary").last().unwrap());
 }

@@ -9,6 +9,9 @@
 #[path = "../support/daemon/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of the faces need")]
 mod daemon;
+#[path = "../support/house.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod house;
 #[path = "../support/receiver.rs"]
 mod receiver;
 #[path = "../support/redis_server.rs"]
@@ -19,14 +22,17 @@ mod redis_server;
 mod smtp;
 
 mod bounds;
+mod counted;
 mod crashes;
 mod cut_off;
 mod disk;
 mod expiry;
 mod in_process;
+mod poison;
 mod random;
 mod relay;
 mod replicas;
+mod retention;
 mod shutdown;
 mod store;
 mod webhooks;

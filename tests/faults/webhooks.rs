@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::json;
+use usherd::directory::accounts::by_operator;
+use usherd::directory::assignments::Wishes;
+use usherd::directory::invitations::Action;
 use usherd::directory::provision::IfMatch;
 use usherd::domain::ids::EndpointId;
 use usherd::domain::webhook::UserEvent;
 
 use crate::daemon::{Daemon, Store, set_active};
 use crate::in_process::House;
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Answer, Authority, Receiver};
 use crate::redis_server::eventually;
 
 const PRIVATE: (&str, &str) = ("USHERD_WEBHOOKS__ALLOW_PRIVATE", "true");
@@ -26,17 +29,17 @@ impl House {
     async fn listens(&self, url: &str) -> (EndpointId, String) {
         let events: BTreeSet<UserEvent> = UserEvent::ALL.into_iter().collect();
         let url = url.parse().unwrap();
-        let (id, secret) = self.directory().add_webhook(&self.account, &url, &events).await.unwrap();
+        let (id, secret) = self.directory().add_webhook(&by_operator(&self.account), &url, &events).await.unwrap();
         (id, secret.expose())
     }
 
     async fn switch(&self, id: &str, active: bool) {
         self.directory().patch_user(&self.client, id, &IfMatch::Any, set_active(active)).await.unwrap();
-        self.look().await;
+        self.work().await;
     }
 
     async fn dead(&self) -> Vec<(u32, String)> {
-        let dead = self.directory().dead_deliveries(&self.account, 100).await.unwrap();
+        let dead = self.directory().dead_deliveries(&by_operator(&self.account), 100).await.unwrap();
         dead.into_iter().map(|delivery| (delivery.attempts, delivery.last_reply.unwrap())).collect()
     }
 
@@ -59,7 +62,7 @@ async fn an_application_hears_in_signed_words_what_happens_to_a_person(
     house.accept(&house.mails_to(GRACE)[0].link(), GRACE).await;
     house.switch(&id, false).await;
     house.directory().delete_user(&house.client, &id, &IfMatch::Any).await.unwrap();
-    house.look().await;
+    house.work().await;
 
     let hooks = receiver.hooks();
     let told: Vec<String> = hooks.iter().map(|hook| hook.told()).collect();
@@ -75,7 +78,7 @@ async fn an_application_hears_in_signed_words_what_happens_to_a_person(
     let body = first.json();
     let happened = body["timestamp"].as_str().unwrap();
     let revision = first.revision();
-    let data = json!({ "account": "default", "id": id, "userName": GRACE, "status": "Pending", "revision": revision });
+    let data = json!({ "account": "acme", "id": id, "userName": GRACE, "status": "Pending", "revision": revision });
     assert_eq!(body, json!({ "type": "user.invited", "timestamp": happened, "data": data }));
 }
 
@@ -119,8 +122,8 @@ async fn what_is_never_taken_is_given_up_after_seven_attempts_and_sent_again_on_
     assert!(hooks.iter().all(|hook| hook.target == "/hooks?tenant=7"), "a redirect was followed");
     assert_eq!(house.dead().await, [(7, "answered 307: redirects are not followed".to_owned())]);
     receiver.answers_all(Answer::Status(200));
-    assert_eq!(house.directory().redrive_webhook(&house.account, endpoint).await.unwrap(), 1);
-    house.look().await;
+    assert_eq!(house.directory().redrive_webhook(&by_operator(&house.account), endpoint).await.unwrap(), 1);
+    house.work().await;
     assert_eq!(receiver.hooks()[7].id(), hooks[0].id());
     assert_eq!(house.dead().await, []);
 }
@@ -149,7 +152,7 @@ async fn nothing_goes_to_an_endpoint_that_was_removed_meanwhile(#[values(Store::
     let house = House::open(store, &[PRIVATE]).await;
     let (endpoint, _) = house.listens(&receiver.url()).await;
     let id = house.create(GRACE).await;
-    house.directory().remove_webhook(&house.account, endpoint).await.unwrap();
+    house.directory().remove_webhook(&by_operator(&house.account), endpoint).await.unwrap();
     house.switch(&id, false).await;
     house.give_up().await;
     assert_eq!(receiver.hooks().len(), 1);
@@ -170,7 +173,7 @@ async fn an_endpoint_that_is_gone_is_disabled_until_it_is_enabled_again(
     assert_eq!(receiver.hooks().len(), 1, "it was told more after it had answered 410");
     assert_eq!(house.dead().await, [(1, "answered 410: the webhook is disabled".to_owned())]);
     assert!(house.directory().account(&house.account).await.unwrap().webhooks[&endpoint].disabled.is_some());
-    house.directory().redrive_webhook(&house.account, endpoint).await.unwrap();
+    house.directory().redrive_webhook(&by_operator(&house.account), endpoint).await.unwrap();
     house.switch(&id, true).await;
     let told: Vec<String> = receiver.hooks().iter().map(|hook| hook.told()).collect();
     assert_eq!(told[..2], ["user.invited Pending", "user.invited Pending"]);
@@ -182,7 +185,7 @@ async fn a_new_secret_and_the_one_before_sign_together_for_a_day() {
     let receiver = Receiver::start();
     let house = House::open(Store::Embedded, &[PRIVATE]).await;
     let (endpoint, old) = house.listens(&receiver.url()).await;
-    let new = house.directory().rotate_webhook(&house.account, endpoint).await.unwrap().expose();
+    let new = house.directory().rotate_webhook(&by_operator(&house.account), endpoint).await.unwrap().expose();
     assert_ne!(old, new);
     let id = house.create(GRACE).await;
     house.after(Duration::from_secs(86_400)).await;
@@ -190,6 +193,85 @@ async fn a_new_secret_and_the_one_before_sign_together_for_a_day() {
     let signed: Vec<(bool, bool)> =
         receiver.hooks().iter().map(|hook| (hook.is_signed_with(&old), hook.is_signed_with(&new))).collect();
     assert_eq!(signed, [(true, true), (false, true)]);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_who_has_another_role_and_who_was_erased(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let receiver = Receiver::start();
+    let house = House::with_admin(store, &[PRIVATE]).await;
+    house.listens(&receiver.url()).await;
+    let id = house.create(GRACE).await;
+    house.accept(&house.mails_to(GRACE)[0].link(), GRACE).await;
+    let operator = by_operator(&house.account);
+    let role = |role: &str| Wishes { account_role: Some(role.to_owned()), ..Wishes::default() };
+    house.directory().assign(&operator, &id, &IfMatch::Any, &role("System Admin")).await.unwrap();
+    house.directory().assign(&operator, &id, &IfMatch::Any, &role("System Admin")).await.unwrap();
+    house.work().await;
+    house.switch(&id, false).await;
+    let hooks = receiver.hooks();
+    house.directory().act(&operator, &id, &Action::Erase).await.unwrap();
+    house.work().await;
+    let mut told: Vec<String> = receiver.hooks().iter().map(|hook| hook.told()).collect();
+    // What happened in one moment is on its way at once.
+    told[4..].sort();
+    assert_eq!(
+        told,
+        [
+            "user.invited Pending",
+            "user.activated Active",
+            "user.role_changed Active",
+            "user.deactivated Inactive",
+            "user.deleted null",
+            "user.erased null",
+        ]
+    );
+    assert_eq!(hooks[2].json()["data"]["userName"], GRACE);
+    for hook in &receiver.hooks()[4..] {
+        assert_eq!(hook.json()["data"]["id"], id);
+        assert_eq!(hook.json()["data"]["userName"], json!(null), "nothing personal is left of whoever is erased");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_only_a_certificate_of_a_known_authority_is_trusted() {
+    let authority = Authority::new();
+    let receiver = Receiver::start_with(authority.certificate_for("127.0.0.1"));
+    let file = authority.file();
+    let house = House::open(Store::Embedded, &[PRIVATE, ("USHERD_WEBHOOKS__TLS_CA_FILE", &file)]).await;
+    let (_, secret) = house.listens(&receiver.url()).await;
+    house.create(GRACE).await;
+    let hooks = receiver.wait_for(1);
+    assert!(receiver.url().starts_with("https://"));
+    assert_eq!(hooks[0].told(), "user.invited Pending");
+    assert!(hooks[0].is_signed_with(&secret));
+
+    let strangers = [
+        // Nobody told this one of the authority.
+        (House::open(Store::Embedded, &[PRIVATE]).await, &receiver),
+        // The name is another one.
+        (house, &Receiver::start_with(authority.certificate_for("127.0.0.2"))),
+    ];
+    for (house, receiver) in strangers {
+        house.listens(&receiver.url()).await;
+        let heard = receiver.hooks().len();
+        house.create("ada@example.org").await;
+        house.give_up().await;
+        let dead = house.dead().await;
+        assert!(
+            dead.iter().all(|(_, reply)| reply.starts_with("TLS failed: the certificate is not valid")),
+            "{dead:?}"
+        );
+        assert_eq!((dead.len(), receiver.hooks().len()), (1, heard));
+    }
+}
+
+#[test]
+fn a_file_of_authorities_that_is_none_is_told_before_anything_starts() {
+    let daemon = Daemon::prepare(None, &[("USHERD_WEBHOOKS__TLS_CA_FILE", "Cargo.toml")]);
+    let refused = daemon.cli(&["check-config", "--connect"]);
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+    assert!(refused.stderr.contains("webhooks.tls_ca_file"), "{}", refused.stderr);
 }
 
 /// A secret and its endpoint's id, made by the running daemon.

@@ -1,6 +1,24 @@
 //! The lifecycle of a user, held to `matrix.toml`: which cells there are, what the matrix itself must obey, what the
-//! lifecycle answers to each case (`run`), and what stays true whatever happens (`sequences`).
+//! lifecycle answers to each case (`run`), what comes of it through the faces (`faces`), and what stays true whatever
+//! happens (`sequences`).
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "the table of cells goes into the log of the test")]
+
+#[path = "../support/daemon/mod.rs"]
+#[expect(dead_code, reason = "what only the tests of the daemon need")]
+mod daemon;
+#[path = "../support/house.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod house;
+#[path = "../support/redis_server.rs"]
+#[expect(dead_code, reason = "what only the tests of the store need")]
+mod redis_server;
+#[path = "../support/smtp/mod.rs"]
+#[expect(dead_code, reason = "what only the tests of the mails need")]
+mod smtp;
+
+mod faces;
 mod invariants;
 mod matrix;
 mod run;

@@ -131,7 +131,7 @@ fn user(case: &Case) -> User {
     }
 }
 
-fn is_managed(case: &Case) -> bool {
+pub fn is_managed(case: &Case) -> bool {
     let by_id = case.event.starts_with("scim_") && !case.event.starts_with("scim_post");
     case.state != State::N && case.given.managed.unwrap_or(by_id)
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use usherd::directory::comparison::{Row, read};
 
 use crate::daemon::{Daemon, Finished, Store as Kept};
-use crate::house::{House, Store};
+use crate::furnished::{House, Store};
 
 const CSV: &str = "login,externalId,firstName,lastName,status\n\
                    ada@example.com,1,Ada,Lovelace,ACTIVE\n\
@@ -156,6 +156,46 @@ fn what_another_client_manages_is_left_to_it_and_of_several_clients_one_is_named
     assert!(other.stdout.contains("skipped\thopper@example.com\tmanaged by"), "{}", other.stdout);
     assert!(other.stdout.contains("created\tlin@example.com"), "{}", other.stdout);
     assert!(everybody(&daemon).contains(&("hopper@example.com".to_owned(), "Active".to_owned())));
+}
+
+#[rstest]
+fn an_export_without_most_people_stops_at_the_brake_and_goes_on_when_that_was_meant(
+    #[values(Kept::Embedded, Kept::Redis)] store: Kept,
+) {
+    let daemon = Daemon::start(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]);
+    let names: Vec<String> = (0..20).map(|number| format!("p{number:02}@example.com")).collect();
+    for name in &names {
+        daemon.create_user(name);
+    }
+    let active = || everybody(&daemon).into_iter().filter(|(_, status)| status == "Active").count();
+    let row = |name: &String, status: &str| format!("{name},{status}\n");
+    let stays: String = names[..8].iter().map(|name| row(name, "ACTIVE")).collect();
+
+    // Somebody whom a file does not name may be in another file.
+    let lacking = against(&daemon, &format!("userName,status\n{stays}"), &["--apply"]);
+    assert_eq!(lacking.code, 0, "{}", lacking.stderr);
+    assert!(lacking.stderr.contains("12 users here are unknown there"), "{}", lacking.stderr);
+    assert_eq!(active(), 20);
+
+    let gone: String = names[8..].iter().map(|name| row(name, "DEPROVISIONED")).collect();
+    let text = format!("userName,status\n{stays}{gone}");
+    let stopped = against(&daemon, &text, &["--apply"]);
+    assert_eq!(stopped.code, 1, "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("mass-deprovision brake"), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("Stopped; run it again to go on."), "{}", stopped.stderr);
+    // Five at the least may always go.
+    assert_eq!(lines(&stopped.stdout).iter().filter(|line| line.starts_with("deactivated\t")).count(), 5);
+    assert_eq!(active(), 15);
+    assert_eq!(against(&daemon, &text, &["--apply"]).code, 1, "the brake is on");
+    assert_eq!(active(), 15);
+
+    let resumed = daemon.cli(&["brake", "resume", "--account", "default"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    let done = against(&daemon, &text, &["--apply"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(lines(&done.stdout).iter().filter(|line| line.starts_with("deactivated\t")).count(), 7);
+    assert_eq!(active(), 8);
+    daemon.assert_consistent("default");
 }
 
 const GONE: &str = "nobody reads what is printed any more: stopped";

@@ -6,7 +6,7 @@ use usherd::directory::provision::IfMatch;
 use usherd::directory::reconcile::{Mode, Report};
 use usherd::directory::{Error, Kind};
 
-use crate::house::{DAY, House, MINUTE, Store, user};
+use crate::furnished::{DAY, House, MINUTE, Store, user};
 
 #[derive(Debug, Clone)]
 enum Deed {

@@ -6,13 +6,16 @@
 #[path = "../support/daemon/mod.rs"]
 #[expect(dead_code, reason = "what only the other suites need")]
 mod daemon;
+#[path = "../support/house.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod house;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
 mod against;
 mod command;
+mod furnished;
 mod history;
-mod house;
 mod promises;
 mod wounds;

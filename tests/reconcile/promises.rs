@@ -16,7 +16,8 @@ use usherd::jobs::ticker::Ticker;
 use usherd::metrics::Metrics;
 use usherd::store::{DocumentKey, Entry, Index, Write};
 
-use crate::house::{DAY, House, Store, address, assert_not_risen};
+use crate::furnished::{DAY, House, Store, assert_not_risen};
+use crate::house::address;
 
 const JOB: &str = "reconcile";
 

@@ -7,7 +7,7 @@ use usherd::directory::reconcile::{Mode, Outcome};
 use usherd::domain::user::State;
 use usherd::store::{DocumentKey, Entry, Index, Write};
 
-use crate::house::{DAY, House, MINUTE, Store, assert_not_risen, put};
+use crate::furnished::{DAY, House, MINUTE, Store, assert_not_risen, put};
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
 

@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use sha2::Sha256;
+use tempfile::TempDir;
 
 /// Far above what a healthy machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,31 +44,82 @@ struct State {
     /// For the requests to come; 204 when none is left.
     answers: VecDeque<Answer>,
     then: Option<Answer>,
-    held: Vec<TcpStream>,
+    held: Vec<Box<dyn Send>>,
 }
 
 pub struct Receiver {
     pub port: u16,
     state: Arc<(Mutex<State>, Condvar)>,
+    is_https: bool,
+}
+
+/// A certificate authority of nobody else.
+pub struct Authority(TempDir);
+
+impl Authority {
+    pub fn new() -> Self {
+        let authority = Authority(tempfile::tempdir().unwrap());
+        authority.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=usherd-tests -keyout ca.key -out ca.pem");
+        authority
+    }
+
+    /// The file with its certificate.
+    pub fn file(&self) -> String {
+        self.0.path().join("ca.pem").display().to_string()
+    }
+
+    /// What a server at this address shows.
+    pub fn certificate_for(&self, address: &str) -> Arc<ServerConfig> {
+        self.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=receiver -keyout leaf.key -out leaf.csr");
+        std::fs::write(self.0.path().join("names"), format!("subjectAltName=IP:{address}\n")).unwrap();
+        self.openssl(
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out leaf.pem",
+        );
+        let read = |file: &str| std::fs::read(self.0.path().join(file)).unwrap();
+        let chain = CertificateDer::pem_slice_iter(&read("leaf.pem")).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(&read("leaf.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let done = Command::new("openssl").args(arguments.split(' ')).current_dir(self.0.path()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
 }
 
 impl Receiver {
     pub fn start() -> Self {
+        Self::listen(None)
+    }
+
+    /// Over HTTPS.
+    pub fn start_with(tls: Arc<ServerConfig>) -> Self {
+        Self::listen(Some(tls))
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>) -> Self {
+        let is_https = tls.is_some();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream, port, &shared));
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, port, &shared),
+                    Some(tls) => serve(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), port, &shared),
+                });
             }
         });
-        Receiver { port, state }
+        Receiver { port, state, is_https }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hooks?tenant=7", self.port)
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/hooks?tenant=7", self.port)
     }
 
     /// What the next requests are answered.
@@ -123,7 +179,7 @@ impl Hook {
     }
 }
 
-fn serve(stream: TcpStream, port: u16, shared: &(Mutex<State>, Condvar)) {
+fn serve<S: Read + Write + Send + 'static>(stream: S, port: u16, shared: &(Mutex<State>, Condvar)) {
     let mut reader = BufReader::new(stream);
     let Some(hook) = read(&mut reader) else { return };
     let mut stream = reader.into_inner();
@@ -133,7 +189,7 @@ fn serve(stream: TcpStream, port: u16, shared: &(Mutex<State>, Condvar)) {
     state.hooks.push(hook);
     came.notify_all();
     let answer = match next {
-        Answer::Silence => return state.held.push(stream),
+        Answer::Silence => return state.held.push(Box::new(stream)),
         Answer::Status(status) => format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n\r\n"),
         Answer::Redirect => {
             let location = format!("http://127.0.0.1:{port}/elsewhere");
@@ -144,8 +200,8 @@ fn serve(stream: TcpStream, port: u16, shared: &(Mutex<State>, Condvar)) {
     stream.write_all(answer.as_bytes()).ok();
 }
 
-/// `None` for somebody who hung up, or spoke TLS.
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Hook> {
+/// `None` for somebody who hung up, or spoke TLS or did not where it was not expected.
+fn read<S: Read>(reader: &mut BufReader<S>) -> Option<Hook> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();

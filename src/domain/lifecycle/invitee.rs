@@ -47,7 +47,8 @@ pub(super) fn accepted(mut step: Step<'_>, generation: Generation, channel: Chan
     step.done()
 }
 
-fn accepted_just_now(user: &User, generation: Generation, now: Timestamp) -> bool {
+/// Whether the link of an acceptance comes again within [`Policy::REPEAT_WINDOW`].
+pub fn accepted_just_now(user: &User, generation: Generation, now: Timestamp) -> bool {
     match user.standing {
         Standing::Active { accepted: Some(accepted) } => {
             accepted.generation == Some(generation) && now.since(accepted.at) < Policy::REPEAT_WINDOW

@@ -27,7 +27,7 @@ mod refusal;
 mod repair;
 mod timer;
 
-pub use invitee::{LinkView, view_link};
+pub use invitee::{LinkView, accepted_just_now, view_link};
 pub use policy::{Admit, Brake, BrakeLimit, Hold as PolicyHold, Policy};
 pub use provider::{Adoption, Provider, may_write};
 pub use refusal::Refusal;

@@ -30,7 +30,7 @@ impl Frame {
 }
 
 /// The entries below *Org*: section, path below the account's console, words.
-pub const SECTIONS: [(&str, &str, &str); 11] = [
+pub const SECTIONS: [(&str, &str, &str); 12] = [
     ("organization", "", "Organization"),
     ("users", "/users", "User Management"),
     ("organizations", "/organizations", "Organizations"),
@@ -38,6 +38,7 @@ pub const SECTIONS: [(&str, &str, &str); 11] = [
     ("licenses", "/licenses", "Licenses"),
     ("groups", "/groups", "Groups"),
     ("provisioning", "/provisioning", "Provisioning"),
+    ("webhooks", "/webhooks", "Webhooks"),
     ("outbox", "/outbox", "Outbox"),
     ("jobs", "/jobs", "Jobs"),
     ("audit", "/audit", "Audit"),

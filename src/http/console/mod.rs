@@ -27,6 +27,7 @@ mod sign_in;
 mod things;
 mod user;
 mod users;
+mod webhooks;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -55,6 +56,7 @@ pub fn router() -> Router<Service> {
         .merge(dialogs::router())
         .merge(provisioning::router())
         .merge(groups::router())
+        .merge(webhooks::router())
         .route("/admin/{account}/outbox", get(outbox::show))
         .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))

@@ -10,4 +10,4 @@ mod couriers;
 mod poster;
 
 pub(super) use couriers::Couriers;
-pub use poster::Poster;
+pub use poster::{Poster, UnusableAuthority};

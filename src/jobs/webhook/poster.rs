@@ -1,6 +1,7 @@
 //! One POST over one connection to one checked address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use hyper::client::conn::http1;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -60,11 +62,33 @@ pub(super) struct Message {
     pub body: Vec<u8>,
 }
 
+/// Why a file of certificate authorities cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableAuthority {
+    #[error("{} cannot be read: {source}", .file.display())]
+    Unreadable { file: PathBuf, source: std::io::Error },
+    #[error("{} holds no certificate in PEM that an authority could have", .file.display())]
+    NoCertificate { file: PathBuf },
+}
+
 impl Poster {
-    /// With the certificate authorities that browsers trust. `allow_private` is `webhooks.allow_private`.
-    pub fn new(allow_private: bool) -> Self {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Self::trusting(roots, allow_private)
+    /// With the certificate authorities that browsers trust, and those of `authorities` besides. `allow_private` is
+    /// `webhooks.allow_private`.
+    ///
+    /// # Errors
+    /// [`UnusableAuthority`].
+    pub fn new(allow_private: bool, authorities: Option<&Path>) -> Result<Self, UnusableAuthority> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(file) = authorities {
+            let unreadable = |source| UnusableAuthority::Unreadable { file: file.to_owned(), source };
+            let pem = std::fs::read(file).map_err(unreadable)?;
+            let (added, _) =
+                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+            if added == 0 {
+                return Err(UnusableAuthority::NoCertificate { file: file.to_owned() });
+            }
+        }
+        Ok(Self::trusting(roots, allow_private))
     }
 
     fn trusting(roots: RootCertStore, allow_private: bool) -> Self {

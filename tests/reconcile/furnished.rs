@@ -1,91 +1,24 @@
-//! An account with somebody in every state, in this process, with a clock that can be moved on, and the means to break
-//! it.
+//! The house with somebody in every state, and the means to break it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use usherd::app::{Opened, open_now};
-use usherd::config::{Configuration, Settings};
 use usherd::directory::audit::AuditEvent;
-use usherd::directory::invitations::Acceptance;
 use usherd::directory::provision::IfMatch;
 use usherd::directory::reconcile::{Mode, Outcome, Report};
 use usherd::directory::record::UserRecord;
-use usherd::directory::tokens::NewToken;
-use usherd::directory::{Directory, Door, Error, Kind, Request, entropy};
-use usherd::domain::ids::AccountId;
-use usherd::domain::names::{ClientName, EmailAddress};
-use usherd::domain::secrets::Scopes;
-use usherd::domain::time::Timestamp;
+use usherd::directory::{Kind, entropy};
 use usherd::domain::user::State;
-use usherd::jobs::webhook::Poster;
-use usherd::jobs::worker::Worker;
-use usherd::metrics::Metrics;
-use usherd::store::{Batch, Document, DocumentKey, Dump, Space, Write};
+use usherd::store::{Batch, Document, DocumentKey, Write};
 
-use crate::daemon::mails;
 pub use crate::daemon::{Store, set_active, user};
-use crate::redis_server::RedisServer;
-
-pub const MINUTE: Duration = Duration::from_secs(60);
-pub const DAY: Duration = Duration::from_secs(86_400);
-
-pub struct House {
-    pub opened: Opened,
-    pub settings: Settings,
-    pub account: AccountId,
-    pub client: Request,
-    worker: Worker,
-    data: std::path::PathBuf,
-    // Before the directory it writes to.
-    redis: Option<RedisServer>,
-    _directory: TempDir,
-}
+pub use crate::house::{DAY, House, MINUTE};
 
 impl House {
     /// An account with an Active admin and nobody else.
     pub async fn empty(store: Store) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let redis = (store == Store::Redis).then(RedisServer::start);
-        let data = directory.path().join("data");
-        let mut environment = vec![
-            ("USHERD_STORE__PATH".to_owned(), data.display().to_string()),
-            ("USHERD_INVITATIONS__MAX_RENEWALS".to_owned(), "0".to_owned()),
-            ("USHERD_MAIL__FROM".to_owned(), "usherd <no-reply@usherd.example.org>".to_owned()),
-        ];
-        environment.extend(
-            redis.iter().map(|redis| ("USHERD_STORE__URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port))),
-        );
-        let settings = Configuration::load(None, environment.into_iter()).unwrap().settings;
-        let opened = open_now(&settings, "https://usherd.example.org", "usherd.example.org").await.unwrap();
-        let worker = Worker::new(
-            opened.directory.clone(),
-            opened.mailer.clone(),
-            Poster::new(settings.webhooks.allow_private),
-            Metrics::new().into(),
-            settings.mail.timeout,
-            TimeZone::UTC,
-            || 0.5,
-        );
-        let account: AccountId = "acme".parse().unwrap();
-        let link = opened.directory.create_account(&account, "Acme", &address("root@example.org")).await.unwrap();
-        let new = NewToken {
-            client: ClientName::parse("okta").unwrap(),
-            scopes: Scopes::bootstrap(),
-            profile: "lenient".to_owned(),
-            test: false,
-            expires: None,
-        };
-        let (token, _) = opened.directory.create_token(&account, new).await.unwrap();
-        let client = Request::by_token(account.clone(), token.id, Door::Scim, None);
-        let house = House { opened, settings, account, client, worker, data, redis, _directory: directory };
-        house.work().await;
-        house.accept(&link, "root@example.org").await;
-        house
+        House::with_admin(store, &[("USHERD_INVITATIONS__MAX_RENEWALS", "0")]).await
     }
 
     /// `ada` Active with a seat, in a group, an organization and a project; `grace` Pending; `hopper` Pending whose
@@ -129,37 +62,6 @@ impl House {
         house
     }
 
-    pub fn directory(&self) -> &Directory {
-        &self.opened.directory
-    }
-
-    pub fn redis(&self) -> &RedisServer {
-        self.redis.as_ref().expect("a house on Redis")
-    }
-
-    pub fn space(&self) -> Space {
-        Space::Account(self.account.clone())
-    }
-
-    pub fn now(&self) -> Timestamp {
-        self.opened.store.now()
-    }
-
-    /// Does everything that is due.
-    pub async fn work(&self) {
-        for _ in 0..100 {
-            if self.worker.run_one().await.unwrap().claimed == 0 {
-                return;
-            }
-        }
-        panic!("there is always something due");
-    }
-
-    pub async fn after(&self, span: Duration) {
-        self.opened.store.advance(span);
-        self.work().await;
-    }
-
     pub async fn create(&self, name: &str) -> String {
         let body = user(&format!("{name}@example.org"));
         self.directory().create_user(&self.client, body).await.unwrap().1.user.id.to_string()
@@ -170,21 +72,8 @@ impl House {
         self.directory().patch_user(&self.client, &id, &IfMatch::Any, set_active(active)).await.unwrap();
     }
 
-    pub fn mails_to(&self, address: &str) -> Vec<mails::Mail> {
-        mails::read_all(&self.data.join("mail")).into_iter().filter(|mail| mail.to == address).collect()
-    }
-
-    pub async fn accept(&self, link: &str, to: &str) {
-        self.try_accept(link, to).await.unwrap();
-    }
-
-    pub async fn try_accept(&self, link: &str, to: &str) -> Result<(), Error> {
-        let acceptance = Acceptance { address: address(to), given_name: None, family_name: None, request_id: None };
-        self.directory().accept(link.rsplit('/').next().unwrap(), &acceptance).await.map(|_| ())
-    }
-
     pub async fn find(&self, name: &str) -> UserRecord {
-        self.directory().find_user(&self.account, &format!("{name}@example.org")).await.unwrap().unwrap()
+        self.record(&format!("{name}@example.org")).await
     }
 
     pub async fn id(&self, name: &str) -> String {
@@ -206,10 +95,6 @@ impl House {
 
     pub async fn document(&self, key: &DocumentKey) -> Document {
         self.opened.store.get(&self.space(), std::slice::from_ref(key)).await.unwrap().pop().unwrap().unwrap()
-    }
-
-    pub async fn dump(&self) -> Dump {
-        self.opened.store.dump(&self.space()).await.unwrap()
     }
 
     /// Writes past everything that watches over writes.
@@ -311,8 +196,4 @@ pub fn assert_not_risen(before: &BTreeMap<String, Access>, after: &BTreeMap<Stri
 pub fn put(key: &DocumentKey, revision: u64, like: &Document, body: Bytes, state: Bytes) -> Write {
     let (created, modified) = (like.created, like.modified);
     Write::Put { key: key.clone(), revision, created, modified, body, state }
-}
-
-pub fn address(text: &str) -> EmailAddress {
-    EmailAddress::parse(text).unwrap()
 }
