@@ -9,7 +9,7 @@ use super::account::Account;
 use super::assignments::Wishes;
 use super::audit::{Actor, Door};
 use super::error::Error;
-use super::invitations::Invitee;
+use super::invite::Invitee;
 use super::record::UserRecord;
 use super::request::Request;
 use super::transfer::import_state;
@@ -331,11 +331,9 @@ const UNNAMED_ADMIN: &str = "admin";
 
 fn admin_invitee(address: &EmailAddress) -> Invitee {
     Invitee {
-        address: address.clone(),
-        display_name: None,
-        language: None,
         wishes: Wishes { account_role: Some(ACCOUNT_ADMIN.to_owned()), ..Wishes::default() },
         reactivate: true,
+        ..Invitee::of(address.clone())
     }
 }
 

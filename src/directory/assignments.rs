@@ -23,6 +23,8 @@ pub struct Wishes {
     pub account_role: Option<String>,
     pub organization: Option<Option<String>>,
     pub licenses: Option<Vec<String>>,
+    /// Licenses on top of those they have.
+    pub further_licenses: Vec<String>,
     /// Project and role; no role is the default one.
     pub projects: Option<Vec<(String, Option<String>)>>,
     pub start_date: Option<Option<Timestamp>>,
@@ -57,6 +59,7 @@ impl Wishes {
             account_role: wanted("accountRole").and_then(|value| value.as_str().map(str::to_owned)),
             organization: wanted("organization").map(|value| reference(&value)),
             licenses: wanted("licenses").map(|value| items(&value).filter_map(reference).collect()),
+            further_licenses: Vec::new(),
             projects: wanted("projects").map(|value| {
                 items(&value)
                     .filter_map(|item| Some((reference(item)?, item["role"].as_str().map(str::to_owned))))
@@ -157,10 +160,13 @@ impl Directory {
             assigned.changes.organization = Some(found.first().map(|resource| resource.id));
             assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name().to_owned())));
         }
-        if let Some(licenses) = &wishes.licenses {
-            let found = self.resolve(context, Kind::License, licenses).await?;
+        if wishes.licenses.is_some() || !wishes.further_licenses.is_empty() {
+            let named: Vec<String> =
+                wishes.licenses.iter().flatten().chain(&wishes.further_licenses).cloned().collect();
+            let found = self.resolve(context, Kind::License, &named).await?;
             let seats = |id| record.user.licenses.iter().any(|assigned| assigned.license == id && assigned.seat);
-            let ids: BTreeSet<ResourceId> = found.iter().map(|resource| resource.id).collect();
+            let kept = record.user.licenses.iter().filter(|_| wishes.licenses.is_none()).map(|it| it.license);
+            let ids: BTreeSet<ResourceId> = found.iter().map(|resource| resource.id).chain(kept).collect();
             let licenses = ids.iter().map(|id| LicenseAssignment { license: *id, seat: seats(*id) });
             assigned.changes.licenses = Some(licenses.collect());
             assigned.names.extend(found.into_iter().map(|resource| (resource.id, resource.name().to_owned())));

@@ -76,6 +76,15 @@ impl Directory {
         record.filter(UserRecord::exists).ok_or_else(unknown)
     }
 
+    /// Those of these users who are there, in the order of their ids as asked for.
+    ///
+    /// # Errors
+    /// [`Error::MissingScope`]; of the store.
+    pub async fn user_records(&self, context: &Context, ids: &[String]) -> Result<Vec<UserRecord>, Error> {
+        context.require(Scope::Users)?;
+        self.records(context, ids.iter().cloned()).await
+    }
+
     /// One user with invitation mail, sessions and history.
     ///
     /// # Errors

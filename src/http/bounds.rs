@@ -23,10 +23,13 @@ impl BoundsTable {
             (&Method::POST, ["scim", "v2", "Groups"])
             | (&Method::PUT | &Method::PATCH, ["scim", "v2", "Groups", _, ..]) => self.group,
             (&Method::POST, ["scim", "v2", "Bulk"]) => self.bulk,
-            // Many people are added in one request: as long as a bulk request, and no more octets than another form.
-            (&Method::POST, ["admin", _, "users", "new"] | ["api", "v1", "invitations"]) => {
-                Bounds { body_bytes: self.single.body_bytes, ..self.bulk }
-            }
+            // Many people are dealt with in one request: as long as a bulk request, and no more octets than another form.
+            (
+                &Method::POST,
+                ["admin", _, "users", "new" | "many" | "import"]
+                | ["api", "v1", "invitations"]
+                | ["api", "v1", "bulk", _],
+            ) => Bounds { body_bytes: self.single.body_bytes, ..self.bulk },
             _ => self.single,
         }
     }
@@ -64,7 +67,10 @@ mod tests {
     #[case(Method::GET, "/scim/v2/Bulk", SINGLE)]
     #[case(Method::POST, "/api/v1/users", SINGLE)]
     #[case(Method::POST, "/admin/default/users/new", MANY)]
+    #[case(Method::POST, "/admin/default/users/many", MANY)]
+    #[case(Method::POST, "/admin/default/users/import", MANY)]
     #[case(Method::POST, "/api/v1/invitations", MANY)]
+    #[case(Method::POST, "/api/v1/bulk/deactivate", MANY)]
     #[case(Method::GET, "/admin/default/users/new", SINGLE)]
     #[case(Method::POST, "/admin/default/users/42", SINGLE)]
     fn only_groups_and_bulk_requests_may_be_larger(#[case] method: Method, #[case] uri: Uri, #[case] wanted: Bounds) {

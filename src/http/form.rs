@@ -4,6 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Uri, header};
 use url::form_urlencoded;
 
+use super::multipart;
 use crate::directory::{Directory, entropy};
 use crate::domain::token::keyring::Label;
 
@@ -20,6 +21,14 @@ impl Fields {
         // The guard of the edge bounds the body.
         let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
         Fields(form_urlencoded::parse(&bytes).into_owned().collect())
+    }
+
+    /// Reads a form as its head says that it is: also one with files (`multipart/form-data`), of which each is a text.
+    pub async fn read(headers: &HeaderMap, body: Body) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let Some(boundary) = multipart::boundary(kind) else { return Self::of(body).await };
+        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        Fields(multipart::parts(&bytes, boundary))
     }
 
     /// Of a query string.

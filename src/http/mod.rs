@@ -27,6 +27,7 @@ pub mod hooks;
 pub mod hosts;
 pub mod invitee;
 pub mod limits;
+mod multipart;
 pub mod office;
 pub mod ops;
 pub mod pages;

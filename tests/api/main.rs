@@ -28,6 +28,7 @@ mod lifecycle;
 mod lists;
 mod many;
 mod openapi;
+mod people;
 mod profile;
 mod rooms;
 mod secrets;

@@ -220,6 +220,11 @@ fn the_page_of_a_large_search_says_what_it_knows_and_goes_on(#[values(Store::Emb
     assert!(page.contains("This page is past the end of the list."), "{page}");
     assert!(browser.open(&link(&page, "Go to the first page").unwrap()).text().contains("looked through so far"));
 
+    // As a file, everybody is there, however many requests of the page it would take.
+    let mut lines = |query: &str| browser.open(&format!("{directory}/export{query}")).text().lines().count() - 1;
+    assert_eq!((lines(""), lines(&format!("?project={}", crowd.left))), (PEOPLE + 1, LEFT_ENDS));
+    assert_eq!(lines("?q=left+right&sort=-added"), LEFT_ENDS - RIGHT_BEGINS);
+
     // An address from before the list grew leads to its beginning.
     let page = browser.open(&format!("{directory}?project={}&page=3", crowd.left)).text();
     assert!(page.contains(&format!("1–25 of {LEFT_ENDS}")), "{page}");

@@ -25,6 +25,11 @@ fn an_admin_adds_edits_filters_and_erases_people_in_a_browser() {
 }
 
 #[test]
+fn an_admin_acts_on_several_people_imports_a_list_and_saves_one_in_a_browser() {
+    walk("several.mjs", &[]);
+}
+
+#[test]
 fn an_admin_changes_settings_runs_jobs_keeps_groups_and_sees_what_needs_attention_in_a_browser() {
     walk("rooms.mjs", &["--mail-url", "smtp://127.0.0.1:1"]);
 }

@@ -6,7 +6,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use usherd::directory::brake::BrakeDecision;
 use usherd::directory::hold::Decision;
-use usherd::directory::invitations::{Action, Invitee};
+use usherd::directory::invitations::Action;
+use usherd::directory::invite::Invitee;
 use usherd::directory::notes::Noted;
 use usherd::directory::provision::IfMatch;
 use usherd::directory::story::Heard;
@@ -121,13 +122,7 @@ pub fn by_api(house: &House, client: &Request) -> Request {
 }
 
 fn invitee(address: &str) -> Invitee {
-    Invitee {
-        address: crate::house::address(address),
-        display_name: None,
-        language: None,
-        wishes: usherd::directory::assignments::Wishes::default(),
-        reactivate: false,
-    }
+    Invitee::of(crate::house::address(address))
 }
 
 #[rstest]

@@ -127,6 +127,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let actor = || "grace".to_owned();
     let admin = prop_oneof![
         any::<bool>().prop_map(|reactivate| Event::Invited { reactivate }),
+        any::<bool>().prop_map(|active| Event::Imported { active, actor: "grace".to_owned() }),
         select(vec![
             Event::ResendAsked,
             Event::LinkCopied,
@@ -277,6 +278,7 @@ fn way_in(before: &User, event: &Event, policy: &Policy, now: Timestamp) -> Opti
             let open = invitation.expires_at().is_some_and(|expires_at| expires_at > now);
             (open && invitation.generation() == Some(*generation)).then_some("accepted")
         }
+        Event::Imported { active: true, .. } => (before.state() == State::N).then_some("imported, who was not here"),
         Event::SignedIn => before.is_managed().then_some("signed in at the issuer"),
         Event::HoldDecided(HoldDecision::Admit) => {
             let held = before.invitation().and_then(Invitation::lapse) == Some(Lapse::Held);

@@ -296,6 +296,8 @@ fn events(case: &Case) -> Vec<Event> {
         "address_change" => Event::AddressChanged { to: address(NEW_ADDRESS) },
         "user_name_change" => Event::UserNameChanged { to: UserName::parse(NEW_USER_NAME).expect("a user name") },
         "invite" => Event::Invited { reactivate: given.flag == Some(true) },
+        "import_active" => Event::Imported { active: true, actor },
+        "import_inactive" => Event::Imported { active: false, actor },
         "resend" => Event::ResendAsked,
         "copy_link" => Event::LinkCopied,
         "revoke" => Event::Revoked { actor },

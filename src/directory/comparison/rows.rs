@@ -7,6 +7,9 @@ use std::io::{BufRead, Read};
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
+pub use crate::directory::csv::Mistake;
+use crate::directory::csv::{Lines, Record, Table, plain, text};
+
 /// One person of an export.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -15,53 +18,28 @@ pub struct Row {
     pub body: Map<String, Value>,
 }
 
-/// What is wrong with an export, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    pub at: usize,
-    pub what: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.at, self.what)
-    }
-}
-
-/// A longer line is none of an export of people.
-const MAX_LINE: usize = 256 * 1024;
 /// More people than that are not compared in one go.
 const MAX_ROWS: usize = 2_000_000;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Hands each row to `each` until that says `false`.
 ///
 /// # Errors
 /// The first [`Mistake`] of form; what the rows say is the caller's business.
-pub fn read(mut reader: impl BufRead, each: &mut dyn FnMut(Row) -> bool) -> Result<(), Mistake> {
-    let mut lines = Lines { reader: &mut reader, number: 0 };
-    let Some(mut first) = lines.next_start()? else {
-        return Err(Mistake { at: 1, what: "the file is empty".to_owned() });
-    };
-    if let Some(rest) = first.strip_prefix(BYTE_ORDER_MARK) {
-        first = rest.to_vec();
-    }
+pub fn read(reader: impl BufRead, each: &mut dyn FnMut(Row) -> bool) -> Result<(), Mistake> {
+    let mut lines = Lines::of(reader);
+    let first = lines.first()?;
     if !first.trim_ascii_start().starts_with(b"{") {
-        return csv(&text(first, 1)?, &mut lines, each);
+        return csv(Table::of(&text(first, 1)?, lines), each);
     }
     match serde_json::from_slice::<Map<String, Value>>(&first) {
         Ok(object) if !object.keys().any(|key| is_resources(key)) => json_lines(object, &mut lines, each),
         // Many lines, one long line, or a short list.
-        Ok(_) | Err(_) => list_response((&first[..]).chain(reader), each),
+        Ok(_) | Err(_) => list_response((&first[..]).chain(lines.reader), each),
     }
 }
 
 fn is_resources(key: &str) -> bool {
     key.eq_ignore_ascii_case("Resources")
-}
-
-fn text(line: Vec<u8>, at: usize) -> Result<String, Mistake> {
-    String::from_utf8(line).map_err(|_| Mistake { at, what: "not UTF-8 text: save the file as UTF-8".to_owned() })
 }
 
 fn accept(at: usize, body: Map<String, Value>, each: &mut dyn FnMut(Row) -> bool) -> Result<bool, Mistake> {
@@ -71,37 +49,9 @@ fn accept(at: usize, body: Map<String, Value>, each: &mut dyn FnMut(Row) -> bool
     Ok(each(Row { at, body }))
 }
 
-/// Lines with their numbers, none of them too long.
-struct Lines<'r, R> {
-    reader: &'r mut R,
-    number: usize,
-}
-
-impl<R: BufRead> Lines<'_, R> {
-    /// The next line, or as much of it as a line may have.
-    fn next_start(&mut self) -> Result<Option<Vec<u8>>, Mistake> {
-        let mut line = Vec::new();
-        self.number += 1;
-        let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', &mut line);
-        read.map_err(|error| Mistake { at: self.number, what: format!("cannot be read: {error}") })?;
-        Ok((!line.is_empty()).then_some(line))
-    }
-
-    fn next(&mut self) -> Result<Option<String>, Mistake> {
-        match self.next_start()? {
-            Some(line) if line.len() == MAX_LINE => {
-                Err(Mistake { at: self.number, what: format!("longer than {MAX_LINE} bytes") })
-            }
-            Some(line) => text(line, self.number).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
 fn json_lines<R: BufRead>(
     first: Map<String, Value>,
-    lines: &mut Lines<'_, R>,
+    lines: &mut Lines<R>,
     each: &mut dyn FnMut(Row) -> bool,
 ) -> Result<(), Mistake> {
     let mut goes_on = accept(1, first, each)?;
@@ -222,28 +172,14 @@ const COLUMNS: [(&str, Column); 22] = [
 const ACTIVE: [&str; 6] = ["true", "yes", "1", "active", "enabled", "provisioned"];
 const INACTIVE: [&str; 7] = ["false", "no", "0", "inactive", "disabled", "deprovisioned", "suspended"];
 
-fn csv<R: BufRead>(header: &str, lines: &mut Lines<'_, R>, each: &mut dyn FnMut(Row) -> bool) -> Result<(), Mistake> {
-    let separator = if header.matches(';').count() > header.matches(',').count() { ';' } else { ',' };
-    let columns: Vec<Option<Column>> = fields(header, separator).iter().map(|name| column(name)).collect();
+fn csv<R: BufRead>(mut table: Table<R>, each: &mut dyn FnMut(Row) -> bool) -> Result<(), Mistake> {
+    let columns: Vec<Option<Column>> = table.columns.iter().map(|name| column(name)).collect();
     if !columns.contains(&Some(Column::UserName)) {
         let what = "the first line names the columns, one of them `userName` (or `login`, `userPrincipalName`)";
         return Err(Mistake { at: 1, what: what.to_owned() });
     }
-    while let Some(mut record) = lines.next()? {
-        let at = lines.number;
-        // A quoted field may have line breaks in it.
-        while record.matches('"').count() % 2 == 1 {
-            let more = lines.next()?.filter(|more| record.len() + more.len() <= MAX_LINE);
-            record += &more.ok_or_else(|| Mistake { at, what: "a quoted field does not end".to_owned() })?;
-        }
-        if record.trim().is_empty() {
-            continue;
-        }
-        let values = fields(&record, separator);
-        if values.len() != columns.len() {
-            let what = format!("{} fields, where the first line names {} columns", values.len(), columns.len());
-            return Err(Mistake { at, what });
-        }
+    while let Some(Record { at, values }) = table.next()? {
+        let values = values.map_err(|what| Mistake { at, what })?;
         let named = columns.iter().zip(values).filter_map(|(column, value)| Some(((*column)?, value)));
         if !accept(at, person(named, at)?, each)? {
             return Ok(());
@@ -253,28 +189,8 @@ fn csv<R: BufRead>(header: &str, lines: &mut Lines<'_, R>, each: &mut dyn FnMut(
 }
 
 fn column(name: &str) -> Option<Column> {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain = plain(name);
     COLUMNS.iter().find(|(known, _)| *known == plain).map(|(_, column)| *column)
-}
-
-/// The fields of a record (RFC 4180 §2): quoted or not, a doubled quote within quotes is one.
-fn fields(record: &str, separator: char) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = record.trim_end_matches(['\r', '\n']).chars().peekable();
-    while let Some(character) = characters.next() {
-        let field = fields.last_mut().expect("there is always one");
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                field.push('"');
-                characters.next();
-            }
-            '"' => quoted = !quoted,
-            _ if character == separator && !quoted => fields.push(String::new()),
-            _ => field.push(character),
-        }
-    }
-    fields
 }
 
 /// Empty fields say nothing.

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 
 pub use self::walk::Start;
 use self::words::Word;
+use super::audit::AuditEvent;
 use super::error::Error;
 use super::record::UserRecord;
-use super::request::Context;
-use super::{Directory, keys};
+use super::request::{Context, Request};
+use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
 use crate::domain::secrets::Scope;
 use crate::domain::user::{Status, User};
@@ -171,6 +172,21 @@ impl Directory {
             *counts.at(status) = usize::try_from(count).unwrap_or(usize::MAX);
         }
         Ok(counts)
+    }
+
+    /// Tells the audit that the directory, narrowed by these, leaves the house as a file.
+    ///
+    /// # Errors
+    /// [`Error::MissingScope`]; of the store.
+    pub async fn note_export(&self, request: &Request, narrowed: Vec<String>) -> Result<(), Error> {
+        retrying!(self, {
+            let (context, _) = self.open(request, &[]).await?;
+            context.require(Scope::Users)?;
+            let event = AuditEvent::new(context.now, context.actor.clone(), "user.exported");
+            let mut batch = context.batch(entropy::commit_id(context.now));
+            batch.writes.push(AuditEvent { attributes: narrowed.clone(), ..event }.write());
+            Ok(self.committed(&context.space, &batch).await?.then_some(()))
+        })
     }
 
     /// A page of the user directory. Its cost does not depend on how many users there are.

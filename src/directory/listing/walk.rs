@@ -12,6 +12,7 @@ use super::{Listed, Listing, Total, smallest};
 use crate::directory::Directory;
 use crate::directory::error::Error;
 use crate::directory::request::Context;
+use crate::domain::secrets::Scope;
 use crate::store::{Bounds, Entry, Index, Page, Reads};
 
 /// Index entries are read so many at a time.
@@ -62,6 +63,19 @@ impl FromStr for Start {
 }
 
 impl Directory {
+    /// A part of a listing that is read to its end: along an index, however few or many match, so that each part costs
+    /// the same. A part may hold nobody and not be the last.
+    ///
+    /// # Errors
+    /// [`Error::MissingScope`]; of the store.
+    pub async fn next_users(&self, context: &Context, listing: &Listing) -> Result<Listed, Error> {
+        context.require(Scope::Users)?;
+        match &listing.start {
+            Start::At(_) => self.walk_users(context, listing, None, 0).await,
+            Start::Behind { entry, shown } => self.walk_users(context, listing, Some(entry.clone()), *shown).await,
+        }
+    }
+
     /// A page of the walk: until it is full, or the bound is reached, or everybody was looked at.
     pub(super) async fn walk_users(
         &self,

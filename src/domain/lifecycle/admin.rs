@@ -33,6 +33,27 @@ pub(super) fn invited(mut step: Step<'_>, reactivate: bool) -> Result<Outcome, R
     step.done()
 }
 
+/// Rows "import as Active" and "import as Inactive". Only somebody new comes in by it: a list that was made elsewhere
+/// neither revives nor removes anybody who is here.
+pub(super) fn imported(mut step: Step<'_>, active: bool, actor: &str) -> Result<Outcome, Refusal> {
+    match (step.state(), active) {
+        (State::T, _) => return Err(Refusal::NotFound),
+        (State::PL | State::PX | State::RL, _) => return Err(Refusal::AlreadyPending),
+        (State::A, _) => return Err(Refusal::AlreadyActive),
+        (State::I, true) => return Err(Refusal::ReactivationRequired),
+        (State::I, false) => return step.unchanged(),
+        (State::N, true) => {
+            step.require_seats()?;
+            step.activate(None);
+        }
+        (State::N, false) => {
+            let hold = step.hold_by(Side::Admin, actor);
+            step.deactivate(Some(hold));
+        }
+    }
+    step.done()
+}
+
 /// Row "resend invitation": it restores access to an Inactive person as well.
 pub(super) fn resend_asked(mut step: Step<'_>) -> Result<Outcome, Refusal> {
     match step.state() {

@@ -76,6 +76,11 @@ pub enum Event {
     Invited {
         reactivate: bool,
     },
+    /// Somebody who is known elsewhere comes in as they are there, without an invitation.
+    Imported {
+        active: bool,
+        actor: String,
+    },
     ResendAsked,
     LinkCopied,
     Revoked {
@@ -247,6 +252,7 @@ pub fn transition(user: &User, event: &Event, policy: &Policy, now: Timestamp) -
         Event::UserNameChanged { to } => provider::user_name_changed(step, to),
 
         Event::Invited { reactivate } => admin::invited(step, *reactivate),
+        Event::Imported { active, actor } => admin::imported(step, *active, actor),
         Event::ResendAsked => admin::resend_asked(step),
         Event::LinkCopied => admin::link_copied(step),
         Event::Revoked { actor } => admin::revoked(step, actor),

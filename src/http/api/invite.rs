@@ -11,7 +11,7 @@ use super::users::{ProjectBody, answer, projects, references};
 use super::views::UserView;
 use crate::directory::Error;
 use crate::directory::assignments::Wishes;
-use crate::directory::invitations::Invitee;
+use crate::directory::invite::Invitee;
 use crate::directory::many::Row;
 use crate::domain::names::EmailAddress;
 use crate::domain::secrets::Scope;
@@ -95,7 +95,7 @@ pub struct RowView {
 impl RowView {
     fn of(email: String, row: &Row) -> Self {
         match row {
-            Row::Invited(record) => {
+            Row::Done(record) => {
                 RowView { email, result: "invited".to_owned(), user: Some(UserView::of(record)), message: None }
             }
             Row::Refused { code, message } => {
@@ -108,17 +108,16 @@ impl RowView {
 impl InviteBody {
     fn invitee(self) -> Invitee {
         Invitee {
-            address: self.email.0,
             display_name: self.display_name.map(|name| safe_name(&name.0)).filter(|name| !name.is_empty()),
-            language: None,
             wishes: Wishes {
                 account_role: self.account_role.map(|role| role.0),
                 organization: self.organization.map(|name| Some(name.0)),
                 licenses: self.licenses.map(references),
                 projects: self.projects.map(projects),
-                start_date: None,
+                ..Wishes::default()
             },
             reactivate: self.reactivate,
+            ..Invitee::of(self.email.0)
         }
     }
 }
@@ -136,12 +135,12 @@ async fn invite_many(call: Call<(), Json<InviteManyBody>>) -> Result<Answer<Json
         organization: body.organization.map(|name| Some(name.0)),
         licenses: body.licenses.map(references),
         projects: body.projects.map(projects),
-        start_date: None,
+        ..Wishes::default()
     };
     let emails: Vec<String> = body.emails.0.into_iter().map(|text| text.0).collect();
     let invitee = |email: &String| {
         let address = EmailAddress::parse(email.trim()).map_err(|error| error.to_string())?;
-        Ok(Invitee { address, display_name: None, language: None, wishes: wishes.clone(), reactivate: body.reactivate })
+        Ok(Invitee { wishes: wishes.clone(), reactivate: body.reactivate, ..Invitee::of(address) })
     };
     let invitees: Vec<Result<Invitee, String>> = emails.iter().map(invitee).collect();
     let rows = call.directory().invite_many(&call.caller, invitees).await?;

@@ -7,6 +7,7 @@
 
 mod access;
 mod bounded;
+mod bulk;
 mod clients;
 mod document;
 mod failure;
@@ -42,6 +43,7 @@ fn operations() -> Vec<Operation> {
     let mut operations = access::operations();
     operations.extend(users::operations());
     operations.extend(invite::operations());
+    operations.extend(bulk::operations());
     operations.extend(things::operations());
     operations.extend(tokens::operations());
     operations.extend(clients::operations());

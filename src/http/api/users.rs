@@ -219,7 +219,9 @@ pub struct ProjectBody {
 }
 
 /// Tells `null` from what is absent.
-fn named<'de, D: Deserializer<'de>, const MAX: usize>(value: D) -> Result<Option<Option<Text<MAX>>>, D::Error> {
+pub(super) fn named<'de, D: Deserializer<'de>, const MAX: usize>(
+    value: D,
+) -> Result<Option<Option<Text<MAX>>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 
@@ -238,7 +240,7 @@ async fn assign(call: Call<(), Json<AssignBody>>) -> Result<Answer<Json<UserView
         organization: body.organization.map(|organization| organization.map(|name| name.0)),
         licenses: body.licenses.map(references),
         projects: body.projects.map(projects),
-        start_date: None,
+        ..Wishes::default()
     };
     let record = call.directory().assign(&call.caller, call.path("id"), &call.if_match(), &wishes).await?;
     Ok(answer(&record))

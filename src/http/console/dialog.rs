@@ -29,10 +29,43 @@ pub struct Dialog {
 
 #[derive(Debug, Clone)]
 pub enum Field {
-    Choice { name: &'static str, label: &'static str, options: Vec<Choice> },
-    Boxes { name: &'static str, legend: &'static str, options: Vec<Choice> },
-    Text { name: &'static str, label: &'static str, hint: &'static str, value: String, numeric: bool },
-    Link { label: &'static str, value: String },
+    Choice {
+        name: &'static str,
+        label: &'static str,
+        options: Vec<Choice>,
+    },
+    Boxes {
+        name: &'static str,
+        legend: &'static str,
+        options: Vec<Choice>,
+    },
+    Text {
+        name: &'static str,
+        label: &'static str,
+        hint: &'static str,
+        value: String,
+        numeric: bool,
+    },
+    Link {
+        label: &'static str,
+        value: String,
+    },
+    /// Whom it is about, when they are several, and what else the form carries along.
+    People {
+        count: String,
+        people: Vec<Picked>,
+        hidden: Vec<(&'static str, String)>,
+    },
+}
+
+/// One of several people.
+#[derive(Debug, Clone)]
+pub struct Picked {
+    pub id: String,
+    pub name: String,
+    /// Empty where the name says it.
+    pub address: String,
+    pub status: &'static str,
 }
 
 /// One option of a field.
@@ -50,6 +83,7 @@ impl Field {
         match self {
             Field::Choice { name, .. } | Field::Boxes { name, .. } | Field::Text { name, .. } => name,
             Field::Link { .. } => "link",
+            Field::People { .. } => "people",
         }
     }
 }

@@ -94,7 +94,7 @@ impl Desk {
         let (head, body) = request.into_parts();
         let desk = Self::enter(service, account, &head).await?;
         let comes_from_here = form::comes_from_here(&head.headers);
-        let fields = Fields::of(body).await;
+        let fields = Fields::read(&head.headers, body).await;
         if comes_from_here && form::is_genuine(&service.directory, &desk.secret(), &fields) {
             Ok((desk, fields))
         } else {

@@ -12,11 +12,14 @@ mod choices;
 mod csv;
 mod dialog;
 mod dialogs;
+mod export;
 pub mod format;
 mod frame;
 mod gate;
 mod groups;
+mod import;
 mod jobs;
+mod many;
 mod newcomers;
 mod outbox;
 mod proof;
@@ -36,6 +39,7 @@ use tower_http::compression::CompressionLayer;
 use super::service::Service;
 
 pub use frame::SECTIONS;
+pub use many::Act;
 pub use roster::MAX_PEOPLE;
 pub use sign_in::SIGN_IN;
 
@@ -52,6 +56,9 @@ pub fn router() -> Router<Service> {
         // form's token is another one each time (`form::token`).
         .route("/admin/{account}/users", get(users::show).layer(CompressionLayer::new()))
         .route("/admin/{account}/users/new", get(newcomers::show).post(newcomers::add))
+        .route("/admin/{account}/users/export", get(export::show))
+        .route("/admin/{account}/users/import", get(import::show).post(import::import).layer(CompressionLayer::new()))
+        .route("/admin/{account}/users/many", get(many::ask).post(many::act))
         .route("/admin/{account}/users/{user}", get(user::show))
         .merge(dialogs::router())
         .merge(provisioning::router())

@@ -12,20 +12,15 @@ use super::format;
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
 use super::roster::{MAX_PEOPLE, Pasted, Roster};
-use crate::directory::Error;
 use crate::directory::assignments::Wishes;
-use crate::directory::invitations::Invitee;
+use crate::directory::invite::Invitee;
 use crate::directory::kind::Kind;
 use crate::directory::many::Row;
-use crate::directory::resources::Resource;
-use crate::domain::lifecycle::Refusal;
+use crate::directory::roll::is_language_tag;
 use crate::domain::names::fold;
 use crate::http::form::Fields;
 use crate::http::pages::Page;
 use crate::http::service::Service;
-
-/// The longest language tag that anybody registered is shorter (RFC 5646 §4.4.1).
-const MAX_LANGUAGE: usize = 35;
 
 /// What was typed, as it was.
 #[derive(Debug, Clone, Default)]
@@ -77,32 +72,28 @@ impl Typed {
             organization: Some(Some(self.organization.clone()).filter(|id| !id.is_empty())),
             licenses: Some(self.licenses.clone()),
             projects: Some(self.projects.iter().map(|project| (project.clone(), Some(self.role.clone()))).collect()),
-            start_date: None,
+            ..Wishes::default()
         }
     }
 
     fn invitee(&self, pasted: &Pasted) -> Result<Invitee, String> {
         Ok(Invitee {
-            address: pasted.address.clone()?,
             display_name: pasted.name.clone(),
             language: Some(self.language.clone()).filter(|tag| !tag.is_empty()),
             wishes: self.wishes(),
             reactivate: self.reactivate,
+            ..Invitee::of(pasted.address.clone()?)
         })
     }
 
     /// The field that is wrong, and why.
     fn problem(&self, roster: &Roster) -> Option<(&'static str, String)> {
-        let is_tag = |text: &str| {
-            text.len() <= MAX_LANGUAGE
-                && text.split('-').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric()))
-        };
         match roster.people.len() {
             0 => Some(("people", "Type or paste at least one address.".to_owned())),
             count if count > MAX_PEOPLE => {
                 Some(("people", format!("These are {count} people. Add at most {MAX_PEOPLE} at once.")))
             }
-            _ if !self.language.is_empty() && !is_tag(&self.language) => {
+            _ if !self.language.is_empty() && !is_language_tag(&self.language) => {
                 Some(("language", "Type a language tag such as de or pt-BR, or leave it empty.".to_owned()))
             }
             _ => None,
@@ -153,7 +144,7 @@ struct Line {
 impl Line {
     fn of(desk: &Desk, pasted: &Pasted, row: &Row, done: bool) -> Self {
         let (tone, words, why, href) = match row {
-            Row::Invited(record) => {
+            Row::Done(record) => {
                 let is_new = record.user.invitation().is_none_or(|invitation| invitation.sends <= 1);
                 let words = match (done, is_new) {
                     (false, true) => "Will be invited",
@@ -225,7 +216,7 @@ impl Desk {
         let template = RowsTemplate {
             frame: self.frame("users"),
             lines: roster.people.iter().zip(rows).map(|(pasted, row)| Line::of(self, pasted, row, done)).collect(),
-            invited: rows.iter().filter(|row| matches!(row, Row::Invited(_))).count(),
+            invited: rows.iter().filter(|row| matches!(row, Row::Done(_))).count(),
             repeated: roster.repeated,
             typed,
             done,
@@ -266,24 +257,8 @@ async fn try_add(service: &Service, account: &str, request: Request) -> Result<R
     let done = fields.get("step") == "add";
     let rows = match done {
         true => directory.invite_many(&desk.request, invitees).await,
-        false => preview(&desk, &typed, invitees).await,
+        false => directory.preview_many(&desk.request, invitees).await,
     };
     let rows = rows.map_err(|error| desk.failed(&error))?;
     Ok(desk.newcomers_rows(typed, &roster, &rows, done))
-}
-
-/// Each person alone would get a seat; together they may be more than there are.
-async fn preview(desk: &Desk, typed: &Typed, invitees: Vec<Result<Invitee, String>>) -> Result<Vec<Row>, Error> {
-    let directory = &desk.service.directory;
-    let mut rows = directory.preview_many(&desk.request, invitees).await?;
-    let licenses = directory.resources_by_name(&desk.context, Kind::License).await?;
-    let used = directory.seats_used(&desk.context, &licenses).await?;
-    let chosen = licenses.iter().zip(used).filter(|(license, _)| typed.licenses.contains(&license.id.to_string()));
-    let left = |(license, used): (&Resource, u64)| Some(license.terms()?.seats?.saturating_sub(used));
-    let Some(left) = chosen.filter_map(left).min() else { return Ok(rows) };
-    let newcomers = rows.iter_mut().filter(|row| matches!(row, Row::Invited(record) if record.revision == 0));
-    for row in newcomers.skip(usize::try_from(left).unwrap_or(usize::MAX)) {
-        *row = Row::Refused { code: Refusal::NoSeat.code(), message: Refusal::NoSeat.to_string() };
-    }
-    Ok(rows)
 }

@@ -11,12 +11,14 @@ use url::form_urlencoded;
 use super::frame::Frame;
 use super::gate::{self, Away, Desk, answer};
 use super::sign_in::{admit, remember_asking, remembered_asking};
+use crate::directory::sign_in::Asking;
 use crate::http::form::Fields;
 use crate::http::pages::Page;
 use crate::http::service::Service;
 
-/// What is chosen in a dialog comes back with its address; of more than this, only the dialog does.
-const MAX_NEXT: usize = 2_000;
+/// What is chosen in a dialog comes back with its address, as do a hundred people; of more than this, only the dialog
+/// does.
+const MAX_NEXT: usize = 6_000;
 
 #[derive(Template)]
 #[template(path = "console/proof.html")]
@@ -56,6 +58,28 @@ impl Desk {
         }
     }
 
+    /// Mails a code to who sits here; `Err` with what they can do when that is not possible.
+    pub(super) async fn mail_code(&self) -> Result<Result<Asking, &'static str>, Away> {
+        let Some(address) = self.admin.address.clone() else {
+            return Ok(Err("You have no address that a code could be mailed to. Add one to your details first."));
+        };
+        admit(&self.service, &self.asked, &address)?;
+        let request_id = self.asked.request_id.as_deref();
+        let asked = self.service.directory.ask_code(&self.token.account, &address, request_id).await;
+        asked.map(Ok).map_err(|error| gate::failed(&self.asked, &error).into())
+    }
+
+    /// Takes the code that was typed; `Err` when it proves nothing.
+    pub(super) async fn take_code(&self, asking: &Asking, code: &str) -> Result<Result<(), &'static str>, Away> {
+        admit(&self.service, &self.asked, &asking.address)?;
+        let request_id = self.asked.request_id.as_deref();
+        let proven = self.service.directory.prove(&self.token, asking, code, request_id).await;
+        match proven.map_err(|error| Away::from(gate::failed(&self.asked, &error)))? {
+            true => Ok(Ok(())),
+            false => Ok(Err("This code is not right, or it is too old. After five wrong tries a code is worthless.")),
+        }
+    }
+
     /// Where to go on: a page of this account's console and of no other place.
     fn next(&self, fields: &Fields) -> String {
         let next = fields.get("next");
@@ -87,23 +111,17 @@ async fn try_prove(service: &Service, account: &str, request: Request) -> Result
     let asking = remembered_asking(service, request.headers());
     let (desk, fields) = Desk::enter_with_form(service, account, request).await?;
     let next = desk.next(&fields);
-    let Some(address) = desk.admin.address.clone() else {
-        let problem = "You have no address that a code could be mailed to. Add one to your details first.";
-        return Ok(desk.proof_page(false, next, Some(problem)));
-    };
-    admit(service, &desk.asked, &address)?;
-    let request_id = desk.asked.request_id.as_deref();
-    let failed = |error| Away::from(gate::failed(&desk.asked, &error));
     let asking = match asking {
         Some(asking) if fields.get("step") == "code" => asking,
         _ => {
-            let asking = service.directory.ask_code(&desk.token.account, &address, request_id).await.map_err(failed)?;
-            return Ok(remember_asking(service, asking, desk.proof_page(true, next, None)));
+            return match desk.mail_code().await? {
+                Ok(asking) => Ok(remember_asking(service, asking, desk.proof_page(true, next, None))),
+                Err(problem) => Ok(desk.proof_page(false, next, Some(problem))),
+            };
         }
     };
-    if service.directory.prove(&desk.token, &asking, fields.get("code"), request_id).await.map_err(failed)? {
-        return Ok(Redirect::to(&next).into_response());
+    match desk.take_code(&asking, fields.get("code")).await? {
+        Ok(()) => Ok(Redirect::to(&next).into_response()),
+        Err(problem) => Ok(desk.proof_page(true, next, Some(problem))),
     }
-    let problem = "This code is not right, or it is too old. After five wrong tries a code is worthless.";
-    Ok(desk.proof_page(true, next, Some(problem)))
 }

@@ -250,6 +250,8 @@ fn what_happened(event: &AuditEvent) -> String {
     let known = match event.event.as_str() {
         "user.provisioned" => "Provisioned",
         "user.invited" => "Invited",
+        "user.imported" => "Imported from a list",
+        "user.exported" => "User directory exported",
         "user.accepted" => "Accepted the invitation",
         "user.declined" => "Declined the invitation",
         "user.resend_asked" => "Invitation sent again",

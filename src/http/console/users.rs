@@ -64,7 +64,7 @@ pub(super) struct View {
 }
 
 impl View {
-    fn of(query: &Fields) -> Self {
+    pub(super) fn of(query: &Fields) -> Self {
         let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(query.get("status")));
         let order = match query.get("sort") {
             "-name" => Order::NameReversed,
@@ -117,6 +117,14 @@ impl View {
         if query.is_empty() { query } else { format!("?{query}") }
     }
 
+    /// By what it is narrowed, for the audit.
+    pub(super) fn narrowed(&self) -> Vec<String> {
+        let status = self.status.map(|status| status.as_str().to_lowercase());
+        let search = (!self.search.is_empty()).then(|| "search".to_owned());
+        let filters = self.filtered().into_iter().map(|(name, _)| name.to_owned());
+        status.into_iter().chain(search).chain(filters).collect()
+    }
+
     /// The filters, as they stand in the address.
     fn filtered(&self) -> Vec<(&'static str, String)> {
         let Filters { account_role, organization, project, license } = &self.filters;
@@ -130,7 +138,7 @@ impl View {
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    fn listing(&self) -> Listing {
+    pub(super) fn listing(&self) -> Listing {
         Listing {
             status: self.status,
             words: self.search.split_whitespace().take(MAX_WORDS).map(str::to_owned).collect(),
@@ -226,6 +234,11 @@ struct UsersTemplate {
     waits: usize,
     /// This view's query string, for actions that come back to it.
     back: String,
+    /// Whether everybody on the page is selected, and the address of the same page where it is the other way round.
+    picked: bool,
+    turn_pick: String,
+    /// Everybody who is listed here, as a file.
+    export: String,
 }
 
 /// `GET /admin/{account}/users`.
@@ -245,6 +258,7 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
         Err(error) => return Err(desk.failed(&error)),
     };
     let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?.len();
+    let picked = desk.query.get("select") == "all";
     let tab = |status: Option<Status>| Tab {
         word: status.map_or("All", Status::as_str),
         count: listed.counts.map(|counts| status.map_or(counts.all(), |status| counts.of(status))),
@@ -278,7 +292,14 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
             .map(|size| SizeLink { size, href: href(&View { size, ..first_page.clone() }), current: size == view.size })
             .into(),
         waits,
+        export: desk.path(&format!("/users/export{}", first_page.query())),
         back: view.query(),
+        picked,
+        turn_pick: match (picked, view.query()) {
+            (true, _) => href(&view),
+            (false, query) if query.is_empty() => desk.path("/users?select=all"),
+            (false, query) => desk.path(&format!("/users{query}&select=all")),
+        },
     };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
@@ -323,6 +344,12 @@ fn kept(view: &View) -> Vec<(&'static str, String)> {
     let pairs = form_urlencoded::parse(query.trim_start_matches('?').as_bytes()).into_owned();
     let named = |name: &str| ["status", "sort", "size"].into_iter().find(|known| *known == name);
     pairs.filter_map(|(name, value)| Some((named(&name)?, value))).collect()
+}
+
+/// The directory as its query string says it was looked at; as usual for what is none.
+pub(super) fn back_to_list(desk: &Desk, query: &str) -> String {
+    let is_ours = query.is_empty() || (query.starts_with('?') && query.bytes().all(|b| b.is_ascii_graphic()));
+    desk.path(&format!("/users{}", if is_ours { query } else { "" }))
 }
 
 /// One click sorts, the next turns the order round.

@@ -193,6 +193,10 @@ pub async fn fire(scene: &mut Scene<'_>) -> Fired {
             let token = scene.script().await;
             Fired::by(Face::Api, scene.faces.json(&token, "POST", "/api/v1/users", &body).await)
         }
+        "import_active" | "import_inactive" => {
+            let status = if case.event == "import_active" { "Active" } else { "Inactive" };
+            Fired::by(Face::Console, import(scene, status).await)
+        }
         "deactivate" if given.actor_is_user == Some(true) => Fired::by(Face::Console, deactivate_oneself(scene).await),
         "resend" | "revoke" | "release" | "deactivate" | "erase" => {
             Fired::by(Face::Api, api(scene, "POST", &case.event, &Value::Null).await)
@@ -314,12 +318,27 @@ async fn api(scene: &Scene<'_>, method: &str, action: &str, body: &Value) -> Rep
     scene.faces.json(&token, method, path.trim_end_matches('/'), body).await
 }
 
+/// A list of one person, imported in the console.
+async fn import(scene: &Scene<'_>, status: &str) -> Reply {
+    let cookie = format!("__Host-usherd-session={}", scene.admin_cookie.as_ref().unwrap());
+    let path = format!("/admin/{}/users/import", scene.account);
+    let form = scene.faces.send("GET", &path, &[("cookie", &cookie)], String::new()).await;
+    let list = format!(
+        "email,status,organization,licenses,projects\n{},{status},Research,Seat,Apollo:Tester\n",
+        scene.address
+    );
+    scene.faces.submit(&path, &cookie, &[("csrf", &csrf(&form)), ("list", &list), ("step", "import")]).await
+}
+
+fn csrf(form: &Reply) -> String {
+    let csrf = form.text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    csrf.unwrap_or_else(|| panic!("{} {}", form.status, form.text)).to_owned()
+}
+
 /// The dialog of the console, as whoever is signed in.
 async fn deactivate_oneself(scene: &Scene<'_>) -> Reply {
     let cookie = format!("__Host-usherd-session={}", scene.admin_cookie.as_ref().unwrap());
     let path = format!("/admin/{}/users/{}/deactivate", scene.account, id(scene));
     let dialog = scene.faces.send("GET", &path, &[("cookie", &cookie)], String::new()).await;
-    let csrf = dialog.text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let csrf = csrf.unwrap_or_else(|| panic!("{} {}", dialog.status, dialog.text)).to_owned();
-    scene.faces.submit(&path, &cookie, &[("csrf", &csrf)]).await
+    scene.faces.submit(&path, &cookie, &[("csrf", &csrf(&dialog))]).await
 }

@@ -100,7 +100,7 @@ fn report(
     patched: &[String],
     (run, defined): (usize, usize),
 ) {
-    println!("{store:?}: cells exercised {} / cells defined 266, cases {run} / {defined}", exercised.len());
+    println!("{store:?}: cells exercised {} / cells defined 280, cases {run} / {defined}", exercised.len());
     let faces = exercised.values().flatten().copied().collect::<BTreeSet<Face>>();
     for face in faces {
         let cells = exercised.values().filter(|faces| faces.contains(&face)).count();

@@ -8,6 +8,7 @@ use axum::routing::{get, post};
 
 use super::super::dialog::{Dialog, Field};
 use super::super::gate::{Away, answer};
+use super::super::users::back_to_list;
 use super::{Of, Person};
 use crate::directory::invitations::Action;
 use crate::domain::token::Channel;
@@ -24,13 +25,9 @@ pub(super) fn router() -> Router<Service> {
 
 /// Where an action leads back to: the directory as it was, when it was asked for there, else the person's page.
 fn back_to(person: &Person, fields: &Fields) -> String {
-    let to_list = fields.get("from") == "users";
-    let query = fields.get("back");
-    let is_ours = query.is_empty() || (query.starts_with('?') && query.bytes().all(|b| b.is_ascii_graphic()));
-    match (to_list, is_ours) {
-        (true, true) => person.desk.path(&format!("/users{query}")),
-        (true, false) => person.desk.path("/users"),
-        (false, _) => person.page.clone(),
+    match fields.get("from") {
+        "users" => back_to_list(&person.desk, fields.get("back")),
+        _ => person.page.clone(),
     }
 }
 

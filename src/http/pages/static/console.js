@@ -18,7 +18,8 @@ document.addEventListener("htmx:after:swap", () => {
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[hx-get], [hx-post]");
   if (link && !over?.contains(link)) {
-    opener = link.closest("details.menu")?.querySelector("summary") ?? link;
+    // Of a form it is the button, of a menu what opens it.
+    opener = link.closest("details.menu")?.querySelector("summary") ?? event.target.closest("button, a") ?? link;
     openerRow = link.closest("tr")?.id ?? null;
   }
   const close = event.target.closest("[data-close]");
@@ -56,6 +57,61 @@ document.addEventListener("keydown", (event) => {
     search.focus();
     search.select();
   }
+});
+
+// People are picked for what is done to several: what is picked stays so when the table is drawn anew, and how many
+// there are is said.
+const picks = new Set();
+const boxes = () => [...document.querySelectorAll("input[form=many]")];
+
+function count(aloud) {
+  const number = picks.size;
+  const shown = document.querySelector("[data-picked]");
+  if (!shown) return;
+  shown.textContent = number ? `${number} selected` : "";
+  if (!aloud) return;
+  document.getElementById("picked").textContent = number === 1 ? "1 person is selected." : `${number} people are selected.`;
+  if (number) document.getElementById("picking").open = true;
+}
+
+function pick(box, wanted = box.checked) {
+  box.checked = wanted;
+  if (wanted) picks.add(box.value);
+  else picks.delete(box.value);
+}
+
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("input[form=many]")) return;
+  pick(event.target);
+  count(true);
+});
+
+document.addEventListener("click", (event) => {
+  const all = event.target.closest("[data-pick]");
+  if (!all) return;
+  event.preventDefault();
+  const wanted = boxes().some((box) => !box.checked);
+  for (const box of boxes()) pick(box, wanted);
+  all.textContent = wanted ? "Select nobody" : "Select all on this page";
+  count(true);
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  for (const box of boxes()) box.checked = picks.has(box.value);
+  count(false);
+});
+
+// What takes its time says so.
+document.addEventListener("submit", (event) => {
+  const busy = event.target.querySelector("[data-busy]");
+  if (busy) busy.textContent = busy.dataset.busy;
+});
+
+// What the browser has kept ticked, going back, is picked as well.
+addEventListener("pageshow", () => {
+  for (const busy of document.querySelectorAll("[data-busy]")) busy.textContent = "";
+  for (const box of boxes()) pick(box);
+  count(false);
 });
 
 function prepare(scope) {
