@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::command::{CommandError, Output, Tools};
 use crate::cli::Command;
 use crate::directory::Error;
-use crate::directory::comparison::{self, Compared};
+use crate::directory::comparison;
 use crate::directory::reconcile::{Mode, Report};
 use crate::domain::ids::AccountId;
 use crate::domain::names::ClientName;
@@ -99,7 +99,8 @@ pub(super) async fn against(
         }
         Err(panicked) => return Err(CommandError::Failed(format!("the export could not be read: {panicked}"))),
     }
-    let words = in_words(&compared, comparison.client.as_str(), apply);
+    let hint = if apply { "" } else { " Nothing was changed; --apply does it." };
+    let words = format!("{}{hint}", compared.in_words(comparison.client.as_str(), apply));
     match &compared.braked {
         Some(brake) => Err(CommandError::Failed(format!("{words}\n{brake}\nStopped; run it again to go on."))),
         None if apply && compared.refused > 0 => Err(CommandError::Failed(words)),
@@ -111,18 +112,4 @@ fn open(file: &Path) -> Result<BufReader<File>, CommandError> {
     let named =
         |error: std::io::Error| -> Error { Error::Invalid(format!("{} cannot be read: {error}", file.display())) };
     Ok(BufReader::new(File::open(file).map_err(named)?))
-}
-
-fn in_words(compared: &Compared, client: &str, apply: bool) -> String {
-    let Compared { rows, created, changed, deactivated, unknown_here, unknown_there, refused, braked: _ } = compared;
-    let [create, change, deactivate] = match apply {
-        true => ["created", "changed", "deactivated"],
-        false => ["to create", "to change", "to deactivate"],
-    };
-    let hint = if apply { "" } else { " Nothing was changed; --apply does it." };
-    format!(
-        "{rows} people in the export of {client}: {created} {create}, {changed} {change}, {deactivated} {deactivate}, \
-         {unknown_here} unknown here, {refused} not for this client or refused; {unknown_there} users here are \
-         unknown there.{hint}"
-    )
 }

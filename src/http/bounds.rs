@@ -27,6 +27,7 @@ impl BoundsTable {
             (
                 &Method::POST,
                 ["admin", _, "users", "new" | "many" | "import"]
+                | ["admin", _, "compare"]
                 | ["api", "v1", "invitations"]
                 | ["api", "v1", "bulk", _],
             ) => Bounds { body_bytes: self.single.body_bytes, ..self.bulk },
@@ -69,6 +70,7 @@ mod tests {
     #[case(Method::POST, "/admin/default/users/new", MANY)]
     #[case(Method::POST, "/admin/default/users/many", MANY)]
     #[case(Method::POST, "/admin/default/users/import", MANY)]
+    #[case(Method::POST, "/admin/default/compare", MANY)]
     #[case(Method::POST, "/api/v1/invitations", MANY)]
     #[case(Method::POST, "/api/v1/bulk/deactivate", MANY)]
     #[case(Method::GET, "/admin/default/users/new", SINGLE)]

@@ -287,6 +287,41 @@ async function provisioning(walk, session) {
     assert.equal((await page.goto(`${home}/clients/nobody/pause`)).status(), 404);
   });
 
+  await step("an export of the provider is compared, and what differs is made so", async () => {
+    const name = `lin.${walk.name}@hollis.example`;
+    await page.goto(home);
+    await page.getByRole("link", { name: "Compare with an export" }).click();
+    await page.getByRole("heading", { name: "Compare with an export", level: 1 }).waitFor();
+    await check(page, "a comparison to begin");
+    await picture(page, `compare-${walk.name}`);
+    await page.getByLabel("Whose export it is").selectOption(hris);
+    await page.getByRole("button", { name: "Show the plan" }).click();
+    await page.getByRole("alert").getByRole("link", { name: "Choose a file" }).waitFor();
+    await check(page, "a comparison with nothing");
+    await page.getByLabel("Whose export it is").selectOption(hris);
+    const lines = `userName,givenName,familyName,active\n${name},Lin,<b>Chi</b>,true\nnobody.${walk.name}@hollis.example,No,Body,false\n`;
+    await page.getByLabel("Export", { exact: true }).setInputFiles({ name: "people.csv", mimeType: "text/csv", buffer: Buffer.from(lines) });
+    await page.getByRole("button", { name: "Show the plan" }).click();
+    await page.getByRole("row").filter({ hasText: name }).filter({ hasText: "Create" }).waitFor();
+    await page.getByText("1 to create, 0 to change, 0 to deactivate, 1 unknown here").waitFor();
+    await check(page, "a plan");
+    await picture(page, `compare-plan-${walk.name}`);
+    // Whoever signed in a while ago proves it first.
+    const mail = page.getByRole("button", { name: "Mail me a code" });
+    if (await mail.isVisible()) {
+      const before = daemon.count(ADMIN);
+      await mail.click();
+      const [, first, second] = await daemon.mailed(ADMIN, /\b(\d{4}) (\d{4})\b/, before);
+      await check(page, "a plan that waits for a code");
+      await page.getByLabel("Code").fill(first + second);
+    }
+    await page.getByRole("button", { name: "Make it so" }).click();
+    await page.getByRole("row").filter({ hasText: name }).filter({ hasText: "Created" }).waitFor();
+    await page.getByText("1 created, 0 changed, 0 deactivated").waitFor();
+    await check(page, "what was made so");
+    await picture(page, `compare-done-${walk.name}`);
+  });
+
   assert.deepEqual(wrong, [], `${walk.name}: the browser complained`);
   await context.close();
 }

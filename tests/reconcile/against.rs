@@ -7,6 +7,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use usherd::directory::comparison::{Row, read};
 
+use crate::daemon::browser::form_token;
+use crate::daemon::client::Reply;
 use crate::daemon::{Daemon, Finished, Store as Kept};
 use crate::furnished::{House, Store};
 
@@ -50,13 +52,29 @@ fn export(form: &str) -> String {
 
 /// An account with ada, grace, hopper and kay, all of one client.
 fn account(store: Kept) -> Daemon {
-    let daemon = Daemon::start(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]);
+    account_with(store, &[])
+}
+
+fn account_with(store: Kept, more: &[(&str, &str)]) -> Daemon {
+    let daemon = Daemon::start(store, &[&[("USHERD_PROVISIONING__ADMIT", "silent")], more].concat());
     for (number, name) in [(1, "ada"), (2, "grace"), (3, "hopper"), (9, "kay")] {
         let mut body = crate::daemon::user(&format!("{name}@example.com"));
         body["externalId"] = i32::to_string(&number).into();
         assert_eq!(daemon.post("/Users", &body).status, 201);
     }
     daemon
+}
+
+/// What the page says of each person, in its order.
+fn rows(page: &Reply) -> Vec<String> {
+    let text = page.text();
+    let body = text.split("<tbody>").nth(1).and_then(|rest| rest.split("</tbody>").next()).expect("a table");
+    let plain = |row: &str| {
+        let row = row.replace("<wbr>", "").replace("</th>", " ");
+        let without: String = row.split('<').map(|piece| piece.rsplit('>').next().unwrap_or_default()).collect();
+        without.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    body.split("</tr>").map(plain).filter(|row| !row.is_empty()).collect()
 }
 
 fn against(daemon: &Daemon, text: &str, more: &[&str]) -> Finished {
@@ -120,6 +138,65 @@ fn an_export_is_planned_first_then_applied_and_then_there_is_nothing_left_to_do(
         "unknown there\tkay@example.com\tnothing is changed",
     ];
     assert_eq!(lines(&again.stdout), wanted);
+    daemon.assert_consistent("default");
+}
+
+#[rstest]
+fn the_console_shows_the_plan_and_makes_it_so(#[values(Kept::Embedded, Kept::Redis)] store: Kept) {
+    const PATH: &str = "/admin/default/compare";
+    const ADMIN: &str = "boss@example.com";
+    let daemon = account_with(store, &[("USHERD_BOOTSTRAP__ADMIN_EMAIL", ADMIN)]);
+    assert_eq!(daemon.request("GET", PATH).send().status, 303, "only for Account Admins");
+    let mut browser = daemon.browser();
+    assert_eq!(browser.open_and_accept(&daemon.admin_link(), ADMIN).status, 200);
+    let before = everybody(&daemon);
+    let form = browser.open(PATH);
+    assert!(form.text().contains("<option value=\"bootstrap\">"), "{}", form.text());
+    let csrf = form_token(&form);
+    let mut send = |step: &str, list: &str| {
+        browser.submit(PATH, &[("csrf", &csrf), ("client", "bootstrap"), ("step", step), ("list", list)])
+    };
+
+    let plan = send("plan", CSV);
+    assert_eq!(plan.status, 200, "{}", plan.text());
+    let wanted = [
+        "grace@example.com Change name",
+        "hopper@example.com Deactivate",
+        "lin@example.com Create",
+        "mort@example.com Unknown here inactive there: nothing to do",
+    ];
+    assert_eq!(rows(&plan)[..4], wanted);
+    assert!(rows(&plan).contains(&"kay@example.com Unknown there nothing is changed".to_owned()));
+    assert!(plan.text().contains("1 to create, 1 to change, 1 to deactivate"), "{}", plan.text());
+    assert!(plan.text().trim_end().ends_with("</html>"));
+    assert_eq!(everybody(&daemon), before, "nothing was changed by looking");
+
+    let done = send("apply", CSV);
+    let wanted = ["grace@example.com Changed name", "hopper@example.com Deactivated", "lin@example.com Created"];
+    assert_eq!(rows(&done)[..3], wanted);
+    assert!(done.text().contains("1 created, 1 changed, 1 deactivated"), "{}", done.text());
+    let after = everybody(&daemon);
+    for (name, status) in [("hopper", "Inactive"), ("lin", "Active"), ("kay", "Active")] {
+        assert!(after.contains(&(format!("{name}@example.com"), status.to_owned())), "{name}: {after:?}");
+    }
+
+    let wrong = send("apply", "userName,active\n,true\n<b>x</b>,perhaps\n");
+    assert_eq!(wrong.status, 422);
+    for says in ["line 2: `userName` is required", "line 3: &#34;perhaps&#34;"] {
+        assert!(wrong.text().contains(says), "{says} in {}", wrong.text());
+    }
+    assert_eq!(send("plan", "").status, 422);
+    assert_eq!(everybody(&daemon), after);
+
+    // The brake holds here as well: more than five within ten minutes.
+    let crowd: String = (0..9).map(|number| format!("p{number}@example.com,true\n")).collect();
+    assert_eq!(send("apply", &format!("userName,active\n{crowd}")).status, 200);
+    let gone = send("apply", &format!("userName,active\n{}", crowd.replace("true", "false")));
+    assert_eq!(gone.status, 200);
+    assert_eq!(rows(&gone).iter().filter(|row| row.contains("Deactivated")).count(), 4, "with hopper");
+    assert!(gone.text().contains("It stopped here") && gone.text().contains("brake"), "{}", gone.text());
+    let events = daemon.cli(&["export"]).stdout.matches("job.reconcile-against_asked").count();
+    assert_eq!(events, 3, "who asked is in the audit");
     daemon.assert_consistent("default");
 }
 

@@ -46,6 +46,22 @@ pub struct Compared {
     pub braked: Option<String>,
 }
 
+impl Compared {
+    /// A sentence for people; `apply` says whether anything was done.
+    pub fn in_words(&self, client: &str, apply: bool) -> String {
+        let Compared { rows, created, changed, deactivated, unknown_here, unknown_there, refused, braked: _ } = self;
+        let [create, change, deactivate] = match apply {
+            true => ["created", "changed", "deactivated"],
+            false => ["to create", "to change", "to deactivate"],
+        };
+        format!(
+            "{rows} people in the export of {client}: {created} {create}, {changed} {change}, \
+             {deactivated} {deactivate}, {unknown_here} unknown here, {refused} not for this client or refused; \
+             {unknown_there} users here are unknown there."
+        )
+    }
+}
+
 /// What to compare, and with what right.
 pub struct Comparison {
     /// The client whose export it is.

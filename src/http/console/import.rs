@@ -9,6 +9,7 @@ use axum::response::Response;
 use super::format;
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
+use super::proof::{Proof, Proving};
 use super::roster::MAX_PEOPLE;
 use super::sign_in::{remember_asking, remembered_asking};
 use crate::directory::invite::{Coming, Invitee};
@@ -57,16 +58,6 @@ impl Sent {
         }
         Ok(roll)
     }
-}
-
-/// Proving who one is, before a list that gives power is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    /// Not needed, or done lately.
-    Given,
-    Needed,
-    /// A code is on its way.
-    Asked,
 }
 
 /// What becomes of one row, in words.
@@ -163,8 +154,8 @@ impl Desk {
         self.page(Page::render(status, &FormTemplate { frame: self.frame("users"), sent, problem }))
     }
 
-    fn import_rows(&self, sent: Sent, roll: &Roll, rows: &[Row], step: Step) -> Response {
-        let Step { done, proof, problem } = step;
+    fn import_rows(&self, sent: Sent, roll: &Roll, rows: &[Row], proving: &Proving, done: bool) -> Response {
+        let Proving { proof, problem, .. } = *proving;
         let template = RowsTemplate {
             frame: self.frame("users"),
             unread: roll.unread.join(", "),
@@ -179,13 +170,6 @@ impl Desk {
         let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         self.page(Page::render(status, &template))
     }
-}
-
-/// How far an import has come.
-struct Step {
-    done: bool,
-    proof: Proof,
-    problem: Option<&'static str>,
 }
 
 /// `GET /admin/{account}/users/import`.
@@ -212,33 +196,14 @@ async fn try_import(service: &Service, account: &str, request: Request) -> Resul
     };
     let failed = |error| desk.failed(&error);
     let invitees = || roll.people.iter().map(|entry| entry.invitee.clone()).collect::<Vec<Result<Invitee, String>>>();
-    let needs_proof = roll.gives_power() && !desk.admin.is_proven(desk.context.now);
-    let (mut proof, mut problem) = (if needs_proof { Proof::Needed } else { Proof::Given }, None);
-    let mut asked = None;
-    if needs_proof && step == "code" {
-        match desk.mail_code().await? {
-            Ok(asking) => (asked, proof) = (Some(asking), Proof::Asked),
-            Err(sentence) => problem = Some(sentence),
-        }
-    }
-    if needs_proof && step == "import" {
-        proof = Proof::Asked;
-        let taken = match &asking {
-            Some(asking) => desk.take_code(asking, fields.get("code")).await?,
-            None => Err("Let a code be mailed to you first."),
-        };
-        match taken {
-            Ok(()) => proof = Proof::Given,
-            Err(sentence) => problem = Some(sentence),
-        }
-    }
-    let done = step == "import" && proof == Proof::Given;
+    let proving = desk.prove_here(asking.as_ref(), &fields, "import", roll.gives_power()).await?;
+    let done = step == "import" && proving.is_given();
     let rows = match done {
         true => service.directory.invite_many(&desk.request, invitees()).await.map_err(failed)?,
         false => service.directory.preview_many(&desk.request, invitees()).await.map_err(failed)?,
     };
-    let response = desk.import_rows(sent, &roll, &rows, Step { done, proof, problem });
-    Ok(match asked {
+    let response = desk.import_rows(sent, &roll, &rows, &proving, done);
+    Ok(match proving.asked {
         Some(asking) => remember_asking(service, asking, response),
         None => response,
     })

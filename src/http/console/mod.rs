@@ -9,6 +9,7 @@ mod accounts;
 mod attention;
 mod audit;
 mod choices;
+mod compare;
 mod csv;
 mod dialog;
 mod dialogs;
@@ -64,6 +65,7 @@ pub fn router() -> Router<Service> {
         .merge(provisioning::router())
         .merge(groups::router())
         .merge(webhooks::router())
+        .route("/admin/{account}/compare", get(compare::show).post(compare::compare))
         .route("/admin/{account}/outbox", get(outbox::show))
         .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))

@@ -20,6 +20,32 @@ use crate::http::service::Service;
 /// does.
 const MAX_NEXT: usize = 6_000;
 
+/// How far somebody has come who proves who they are in the form that needs it: one that is too large to come back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Not needed, or done lately.
+    Given,
+    Needed,
+    /// A code is on its way.
+    Asked,
+}
+
+/// See [`Desk::prove_here`].
+#[derive(Debug)]
+pub(super) struct Proving {
+    pub proof: Proof,
+    /// Why no code was mailed, or none taken.
+    pub problem: Option<&'static str>,
+    /// The code that was asked for just now, for the browser to keep.
+    pub asked: Option<Asking>,
+}
+
+impl Proving {
+    pub fn is_given(&self) -> bool {
+        self.proof == Proof::Given
+    }
+}
+
 #[derive(Template)]
 #[template(path = "console/proof.html")]
 struct ProofTemplate {
@@ -78,6 +104,39 @@ impl Desk {
             true => Ok(Ok(())),
             false => Ok(Err("This code is not right, or it is too old. After five wrong tries a code is worthless.")),
         }
+    }
+
+    /// Proves in the form itself who one is, when that is `needed`: the step `code` mails a code, the step `act` takes the
+    /// one that was typed.
+    pub(super) async fn prove_here(
+        &self,
+        asking: Option<&Asking>,
+        fields: &Fields,
+        act: &str,
+        needed: bool,
+    ) -> Result<Proving, Away> {
+        let proving = |proof, problem| Proving { proof, problem, asked: None };
+        if !needed || self.admin.is_proven(self.context.now) {
+            return Ok(proving(Proof::Given, None));
+        }
+        let step = fields.get("step");
+        if step == "code" {
+            return Ok(match self.mail_code().await? {
+                Ok(asked) => Proving { asked: Some(asked), ..proving(Proof::Asked, None) },
+                Err(problem) => proving(Proof::Needed, Some(problem)),
+            });
+        }
+        if step != act {
+            return Ok(proving(Proof::Needed, None));
+        }
+        let taken = match asking {
+            Some(asking) => self.take_code(asking, fields.get("code")).await?,
+            None => Err("Let a code be mailed to you first."),
+        };
+        Ok(match taken {
+            Ok(()) => proving(Proof::Given, None),
+            Err(problem) => proving(Proof::Asked, Some(problem)),
+        })
     }
 
     /// Where to go on: a page of this account's console and of no other place.
