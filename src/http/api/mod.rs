@@ -10,6 +10,7 @@ mod bounded;
 mod clients;
 mod document;
 mod failure;
+mod group_roles;
 mod history;
 mod invite;
 mod jobs;
@@ -43,6 +44,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(users::operations());
     operations.extend(invite::operations());
     operations.extend(things::operations());
+    operations.extend(group_roles::operations());
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());

@@ -15,6 +15,7 @@ mod dialogs;
 pub mod format;
 mod frame;
 mod gate;
+mod group_roles;
 mod groups;
 mod jobs;
 mod newcomers;
@@ -56,6 +57,7 @@ pub fn router() -> Router<Service> {
         .merge(dialogs::router())
         .merge(provisioning::router())
         .merge(groups::router())
+        .merge(group_roles::router())
         .merge(webhooks::router())
         .route("/admin/{account}/outbox", get(outbox::show))
         .route("/admin/{account}/outbox/{letter}", get(outbox::preview))
