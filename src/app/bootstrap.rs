@@ -70,7 +70,7 @@ pub(super) async fn bootstrap(
     Ok(made.then(|| Welcome { account: account.to_string(), scim_base, token, admin, mails }))
 }
 
-fn absent(error: &Error) -> Option<String> {
+pub(super) fn absent(error: &Error) -> Option<String> {
     match error {
         Error::Unavailable { reason, .. } => Some(reason.clone()),
         _ => None,

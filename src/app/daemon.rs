@@ -9,12 +9,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::bootstrap::bootstrap;
+use super::bootstrap::{absent, bootstrap};
 use super::faces::{Faces, edge_settings, mails_go_to};
-use super::open::{Opened, StartError, Waiting, open, poster};
+use super::open::{Opened, StartError, Waiting, open, patiently, poster};
 use super::{router, socket};
 use crate::config::{PublicUrl, Settings};
-use crate::directory::entropy;
+use crate::directory::{Directory, entropy, own_types};
 use crate::http::edge::EdgeSettings;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::serve::{Drained, ServeSettings, serve};
@@ -209,6 +209,7 @@ impl Start<'_> {
         if let Some(welcome) = bootstrap(&directory, settings, mails_go_to(settings), waiting).await? {
             tell(&welcome.to_string());
         }
+        own_types(&directory, waiting, vital).await?;
         if !directory.acts().await.unwrap_or(true) {
             tracing::warn!("this store was imported: nothing expires and no mail leaves until `usherd resume`");
         }
@@ -260,6 +261,20 @@ impl Start<'_> {
         opened.get_or_init(|| router);
         Ok(store)
     }
+}
+
+/// Remembers the operator's own resource types, and warns of those that are configured no more, in its own time.
+async fn own_types(directory: &Arc<Directory>, waiting: &Waiting<'_>, vital: &Vital) -> Result<(), StartError> {
+    let (store, schemas) = (directory.store(), directory.schemas());
+    patiently(waiting, absent, || own_types::remember(store, schemas)).await?;
+    let directory = Arc::clone(directory);
+    vital.tracker.spawn(async move {
+        match own_types::abandoned(directory.store(), directory.schemas()).await {
+            Ok(abandoned) => abandoned.iter().for_each(|left| tracing::warn!("{left}")),
+            Err(error) => tracing::warn!(%error, "whether a resource type is configured no more is not known"),
+        }
+    });
+    Ok(())
 }
 
 /// The tasks without which a daemon is none: when one ends before it was told to, the process does.

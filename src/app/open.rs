@@ -9,7 +9,7 @@ use super::keyfile::{self, KeyFileError};
 use super::socket;
 use crate::config::Settings;
 use crate::directory::accounts::{WrongStore, enter};
-use crate::directory::{Directory, entropy};
+use crate::directory::{Directory, entropy, own_types};
 use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
@@ -169,20 +169,24 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
 /// # Errors
 /// [`StartError`] naming the first that did not.
 pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, StartError> {
-    let store = match Store::open(&settings.store_settings()).await {
+    let mut lines = Vec::new();
+    match Store::open(&settings.store_settings()).await {
         Ok(store) => {
             store.check().await.map_err(|error| StartError::Other(format!("store: {error}")))?;
-            "The store answers and takes writes."
+            lines.push("The store answers and takes writes.".to_owned());
+            let abandoned = own_types::abandoned(&store, &settings.scim.table).await?;
+            lines.extend(abandoned.iter().map(|left| format!("Warning: {left}.")));
         }
         // A usherd that runs on the data directory is what it is there for.
         Err(OpenError::Held { .. }) if socket::answers(&settings.store.path).await => {
-            "The store is held by the usherd that runs on it."
+            lines.push("The store is held by the usherd that runs on it.".to_owned());
         }
         Err(error) => return Err(error.into()),
-    };
+    }
     poster(settings)?;
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
     let relay = mailer.transport().check().await;
     let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;
-    Ok(vec![store.to_owned(), format!("Mail: {relay}")])
+    lines.push(format!("Mail: {relay}"));
+    Ok(lines)
 }

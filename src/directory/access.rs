@@ -1,8 +1,10 @@
 //! Who may enter: what a workspace asks at every sign-in, and gets a "no" for the moment somebody is deactivated.
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::error::Error;
+use super::grants::Indirect;
 use super::record::UserRecord;
 use super::request::Request;
 use super::{Directory, keys};
@@ -76,7 +78,13 @@ impl Directory {
             (None, Err(_)) => None,
         };
         Ok(match record.filter(UserRecord::exists) {
-            Some(record) => self.access_of(&record),
+            Some(record) => {
+                let indirect = match record.user.state() {
+                    State::A => Box::pin(self.indirect_projects(&context.space, &record)).await?,
+                    _ => Vec::new(), // only who is Active may do anything
+                };
+                self.access_of(&record, &indirect)
+            }
             None => Access {
                 allowed: false,
                 status: None,
@@ -90,7 +98,7 @@ impl Directory {
         })
     }
 
-    fn access_of(&self, record: &UserRecord) -> Access {
+    fn access_of(&self, record: &UserRecord, indirect: &[Indirect]) -> Access {
         let user = &record.user;
         let allowed = user.state() == State::A;
         let named = |id: ResourceId| Named { id, name: record.names.get(&id).cloned() };
@@ -119,17 +127,40 @@ impl Directory {
             access.organization = user.organization.map(named);
             access.licenses =
                 user.licenses.iter().filter(|assigned| assigned.seat).map(|assigned| named(assigned.license)).collect();
-            access.projects = user
-                .projects
-                .iter()
-                .map(|assigned| {
-                    let role = roles.project_role(&assigned.role).ok();
-                    let permissions = role.map(|role| roles.project_permissions(&role).to_vec()).unwrap_or_default();
-                    let role = Role { name: assigned.role.clone(), permissions };
-                    Project { project: named(assigned.project), role }
-                })
-                .collect();
+            let own = user.projects.iter().map(|it| (named(it.project), it.role.as_str()));
+            let of_groups = indirect.iter().map(|Indirect { grant, .. }| {
+                (Named { id: grant.project, name: Some(grant.name.clone()) }, grant.role.as_str())
+            });
+            access.projects = self.strongest(own.chain(of_groups));
+            if !indirect.is_empty() {
+                access.version = format!("\"{}-{}-{}\"", user.id, record.revision, digest(&access.projects));
+            }
         }
         access
     }
+
+    /// Each project once, with the strongest of its roles; in the order in which they come.
+    fn strongest<'r>(&self, all: impl Iterator<Item = (Named, &'r str)>) -> Vec<Project> {
+        let roles = &self.settings.roles;
+        let mut strongest: Vec<(Named, &str)> = Vec::new();
+        for (project, role) in all {
+            match strongest.iter_mut().find(|(known, _)| known.id == project.id) {
+                Some((_, best)) if roles.project_rank(role) < roles.project_rank(best) => *best = role,
+                Some(_) => {}
+                None => strongest.push((project, role)),
+            }
+        }
+        let project = |(project, name): (Named, &str)| {
+            let role = roles.project_role(name).ok();
+            let permissions = role.map(|role| roles.project_permissions(&role).to_vec()).unwrap_or_default();
+            Project { project, role: Role { name: name.to_owned(), permissions } }
+        };
+        strongest.into_iter().map(project).collect()
+    }
+}
+
+/// Enough of a digest to tell two answers of one revision of a user apart.
+fn digest(projects: &[Project]) -> String {
+    let text = serde_json::to_vec(projects).expect("projects have only string keys");
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

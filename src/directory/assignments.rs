@@ -61,7 +61,10 @@ impl Wishes {
             licenses: wanted("licenses").map(|value| items(&value).filter_map(reference).collect()),
             further_licenses: Vec::new(),
             projects: wanted("projects").map(|value| {
+                // What comes from a group, a client can only have read: to write it back does not make it one's own.
+                let own = |item: &&Value| !item["type"].as_str().is_some_and(|it| it.eq_ignore_ascii_case("indirect"));
                 items(&value)
+                    .filter(own)
                     .filter_map(|item| Some((reference(item)?, item["role"].as_str().map(str::to_owned))))
                     .collect()
             }),
@@ -206,12 +209,12 @@ pub(super) fn give(user: &mut User, changes: &Assignments) {
     }
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// The `value` of a reference, or its `display` when it has none.
-fn reference(value: &Value) -> Option<String> {
+pub(super) fn reference(value: &Value) -> Option<String> {
     let part = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     value.as_str().or(part("value")).or(part("display")).map(str::to_owned)
 }

@@ -1,10 +1,11 @@
 //! What a reply carries that no document holds, since it changes without the document being written: the groups of a
-//! user, the members of a group, the seats of a license that are taken.
+//! user and the project roles that come with them, the members of a group, the seats of a license that are taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::error::{Error, readable};
+use super::grants::{Above, as_items, indirect};
 use super::kind::Kind;
 use super::memberships::{CHUNK, MemberKind, Members};
 use super::record::UserRecord;
@@ -23,6 +24,21 @@ const FIRST_MEMBERS: usize = 1_000;
 /// `members.display`: read only for those who ask for it, since each name costs a document.
 pub type Names = BTreeMap<ResourceId, String>;
 
+/// What stands beside one document.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// The value of [`Kind::beside`], as JSON text; `None` where there is none.
+    pub value: Option<String>,
+    /// What a user's groups add to the `projects` of the usherd extension.
+    pub projects: Vec<serde_json::Value>,
+}
+
+impl Beside {
+    fn of(value: Option<String>) -> Self {
+        Beside { value, projects: Vec::new() }
+    }
+}
+
 /// Some members of a group, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersPage {
@@ -38,14 +54,13 @@ impl Kind {
             Kind::User => Some("groups"),
             Kind::Group => Some("members"),
             Kind::License => Some("seatsUsed"),
-            Kind::Organization | Kind::Project => None,
+            Kind::Organization | Kind::Project | Kind::Own(_) => None,
         }
     }
 }
 
 impl Directory {
-    /// The value of [`Kind::beside`] for each of these documents, as JSON text; `None` where there is none. Members come
-    /// without their names unless `with_names`.
+    /// What stands beside each of these documents. Members come without their names unless `with_names`.
     ///
     /// # Errors
     /// `tooMany` when one reply would carry too many members.
@@ -55,23 +70,29 @@ impl Directory {
         kind: Kind,
         documents: &[(ResourceId, Document)],
         with_names: bool,
-    ) -> Result<Vec<Option<String>>, Error> {
-        match kind {
-            Kind::User => self.groups_beside(space, documents).await,
-            Kind::Group => self.members_beside(space, documents, with_names).await,
-            Kind::License => self.seats_beside(space, documents).await,
-            Kind::Organization | Kind::Project => Ok(vec![None; documents.len()]),
-        }
+    ) -> Result<Vec<Beside>, Error> {
+        let values = match kind {
+            Kind::User => return self.groups_beside(space, documents).await,
+            Kind::Group => self.members_beside(space, documents, with_names).await?,
+            Kind::License => self.seats_beside(space, documents).await?,
+            Kind::Organization | Kind::Project | Kind::Own(_) => vec![None; documents.len()],
+        };
+        Ok(values.into_iter().map(Beside::of).collect())
     }
 
-    /// The `groups` of one user who is in some, as JSON text.
+    /// What stands beside one user who is in some groups.
     ///
     /// # Errors
     /// Of the store.
-    pub async fn groups_of_user(&self, context: &Context, user: ResourceId) -> Result<Option<String>, Error> {
+    pub async fn beside_user(&self, context: &Context, user: ResourceId) -> Result<Beside, Error> {
         let direct = self.groups_of_each(&context.space, &[user]).await?.pop().unwrap_or_default();
-        let known = self.groups_above(&context.space, direct.iter().copied().collect()).await?;
-        Ok(self.groups_value(&direct, &known))
+        let known = self.groups_above(&context.space, direct.iter().copied().collect(), usize::MAX).await?;
+        Ok(self.beside_direct(&direct, &known))
+    }
+
+    fn beside_direct(&self, direct: &[ResourceId], known: &BTreeMap<ResourceId, Above>) -> Beside {
+        let projects = as_items(&indirect(direct, known, &self.settings.roles));
+        Beside { value: self.groups_value(direct, known), projects }
     }
 
     /// Whether a group has more members than `many`.
@@ -193,25 +214,18 @@ impl Directory {
         Ok(documents.iter().zip(used).map(|(document, used)| counted(document, used)).collect())
     }
 
-    /// `groups`, direct and indirect. No trip when nobody of them is in a group.
-    async fn groups_beside(
-        &self,
-        space: &Space,
-        documents: &[(ResourceId, Document)],
-    ) -> Result<Vec<Option<String>>, Error> {
+    /// `groups`, direct and indirect, and what they give. No trip when nobody of them is in a group.
+    async fn groups_beside(&self, space: &Space, documents: &[(ResourceId, Document)]) -> Result<Vec<Beside>, Error> {
         let users: Vec<ResourceId> =
             documents.iter().filter(|(_, document)| document.memberships > 0).map(|(id, _)| *id).collect();
         if users.is_empty() {
-            return Ok(vec![None; documents.len()]);
+            return Ok(vec![Beside::default(); documents.len()]);
         }
         let direct = self.groups_of_each(space, &users).await?;
-        let known = self.groups_above(space, direct.iter().flatten().copied().collect()).await?;
-        let values: BTreeMap<ResourceId, String> = users
-            .into_iter()
-            .zip(direct)
-            .filter_map(|(user, direct)| Some((user, self.groups_value(&direct, &known)?)))
-            .collect();
-        Ok(documents.iter().map(|(id, _)| values.get(id).cloned()).collect())
+        let known = self.groups_above(space, direct.iter().flatten().copied().collect(), usize::MAX).await?;
+        let mut values: BTreeMap<ResourceId, Beside> =
+            users.into_iter().zip(direct).map(|(user, direct)| (user, self.beside_direct(&direct, &known))).collect();
+        Ok(documents.iter().map(|(id, _)| values.remove(id).unwrap_or_default()).collect())
     }
 
     fn groups_value(&self, direct: &[ResourceId], known: &BTreeMap<ResourceId, Above>) -> Option<String> {
@@ -240,27 +254,30 @@ impl Directory {
         Some(serde_json::Value::from(groups).to_string())
     }
 
-    /// These groups and all that hold them, one trip for each level of nesting.
-    async fn groups_above(
+    /// These groups and all that hold them, the nearest first and up to `bound`: a trip or two for each level of nesting.
+    pub(super) async fn groups_above(
         &self,
         space: &Space,
         mut level: BTreeSet<ResourceId>,
+        bound: usize,
     ) -> Result<BTreeMap<ResourceId, Above>, Error> {
         let mut known: BTreeMap<ResourceId, Above> = BTreeMap::new();
-        while !level.is_empty() {
-            let ids: Vec<ResourceId> = std::mem::take(&mut level).into_iter().collect();
+        while !level.is_empty() && known.len() < bound {
+            let left = bound - known.len();
+            let ids: Vec<ResourceId> = std::mem::take(&mut level).into_iter().take(left).collect();
             let wanted: Vec<DocumentKey> = ids.iter().map(|id| Kind::Group.key(id)).collect();
             let documents = self.store.get(space, &wanted).await?;
             let mut nested = Vec::new();
             for (id, document) in ids.iter().zip(documents) {
                 let Some(document) = document else { continue };
                 let group = readable(Kind::Group, id, Resource::decode(Kind::Group, *id, &document));
+                let grants = group.as_ref().map(Resource::grants).unwrap_or_default();
                 // Who is in it stands beside it and is true, whatever became of its name.
                 let name = group.map_or_else(|| id.to_string(), |group| group.name().to_owned());
                 if document.memberships > 0 {
                     nested.push(*id);
                 }
-                known.insert(*id, Above { name, groups: Vec::new() });
+                known.insert(*id, Above { name, grants, groups: Vec::new() });
             }
             let above = match nested.is_empty() {
                 true => Vec::new(),
@@ -303,11 +320,4 @@ impl Directory {
 
 fn owned((id, kind): (&ResourceId, &MemberKind)) -> (ResourceId, MemberKind) {
     (*id, *kind)
-}
-
-/// A group as its members see it.
-struct Above {
-    name: String,
-    /// The groups that hold it directly.
-    groups: Vec<ResourceId>,
 }

@@ -4,6 +4,7 @@
 use super::assignments::Wishes;
 use super::audit::AuditEvent;
 use super::error::{Error, readable};
+use super::grants::Indirect;
 use super::kind::Kind;
 use super::outbox::Letter;
 use super::provision::IfMatch;
@@ -22,6 +23,8 @@ use crate::store::{Bounds, DocumentKey, Index, Page};
 #[derive(Debug, Clone)]
 pub struct UserDetail {
     pub record: UserRecord,
+    /// The project roles that come through groups.
+    pub indirect: Vec<Indirect>,
     /// The invitation mail that waits to go out.
     pub queued: Option<Letter>,
     /// The living sessions.
@@ -105,7 +108,8 @@ impl Directory {
             .take(SHOWN_EVENTS)
             .collect();
         let sessions = sessions.living_ones(context.now).cloned().collect();
-        Ok(UserDetail { record, queued, sessions, events })
+        let indirect = self.indirect_projects(&context.space, &record).await?;
+        Ok(UserDetail { record, indirect, queued, sessions, events })
     }
 
     /// Sets roles, organization, licenses or projects of a user (lifecycle row "change role/project/organization/

@@ -84,7 +84,7 @@ impl Directory {
         Ok(groups.len())
     }
 
-    /// Drops the assignment from users that still have it.
+    /// Drops the assignment from users and groups that still have it.
     pub(super) async fn resource_departed(
         &self,
         slice: &Slice<'_>,
@@ -95,7 +95,7 @@ impl Directory {
         for entry in &users {
             self.drop_assignment(slice.context, &entry.id, resource).await?;
         }
-        if !users.is_empty() {
+        if !users.is_empty() || self.drop_grants(slice.context, resource, USERS_AT_ONCE).await? {
             return Ok(Some(Step::More));
         }
         let mut batch = slice.batch();

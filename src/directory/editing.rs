@@ -1,4 +1,4 @@
-//! What clients do to groups, organizations, projects and licenses: SCIM create, replace, patch and delete, in one way
+//! What clients do to groups, organizations, projects, licenses and what an operator defines: SCIM create, replace, patch and delete, in one way
 //! for all of them.
 
 use std::time::Duration;
@@ -104,9 +104,11 @@ impl Directory {
             }
             let resource_type = self.resource_type(kind);
             resource::keep_immutable(&self.schemas, resource_type, &before.attributes, &mut attributes)?;
+            let mut after = with_attributes(&before, attributes);
+            after.keep_grants(&before, &received.named);
             let edit = Edit {
                 what: "replaced",
-                after: with_attributes(&before, attributes),
+                after,
                 before,
                 members: received.members.clone(),
                 if_match,
@@ -152,6 +154,28 @@ impl Directory {
         self.follow_up(request, edited?).await
     }
 
+    /// A change of a group that is no request of the protocol.
+    ///
+    /// # Errors
+    /// Those of `change`; else as [`Directory::replace_resource`].
+    pub(super) async fn edit_group(
+        &self,
+        request: &Request,
+        id: &str,
+        if_match: &IfMatch,
+        change: impl Fn(&Resource) -> Result<Resource, Error> + Send + Sync,
+    ) -> Result<Edited, Error> {
+        let mut settled = None;
+        let edited = retrying!(self, {
+            let found = self.load_settled(request, Kind::Group, id, if_match, &mut settled).await?;
+            let Some((context, before)) = found else { return Ok(None) };
+            let after = change(&before)?;
+            let edit = Edit { what: "changed", after, before, members: Vec::new(), if_match, named: Vec::new() };
+            self.edit(context, edit).await
+        });
+        self.follow_up(request, edited?).await
+    }
+
     /// SCIM DELETE. Whatever refers to the resource is taken away at once where it is little, else soon.
     ///
     /// # Errors
@@ -172,12 +196,16 @@ impl Directory {
             batch.checks.push(Check::Revision { key: key.clone(), revision: before.revision });
             before.keys.plan_move(&super::record::Keys::default(), before.id, &mut batch);
             batch.writes.push(Write::Delete { key });
-            let task = Task::departed(kind, before.id, now);
-            task.plan(now, self.settings.deadline, &mut batch);
+            let task = kind.is_referred_to().then(|| Task::departed(kind, before.id, now));
+            if let Some(task) = &task {
+                task.plan(now, self.settings.deadline, &mut batch);
+            }
             batch.writes.push(audit(&context, "deleted", &before, Vec::new(), &[]));
-            Ok(self.committed(&context.space, &batch).await?.then_some(task.id))
+            Ok(self.committed(&context.space, &batch).await?.then_some(task.map(|task| task.id)))
         });
-        if let Err(error) = self.carry_out(&request.account, task?).await {
+        if let Some(task) = task?
+            && let Err(error) = self.carry_out(&request.account, task).await
+        {
             tracing::info!(%error, %kind, id, "what referred to the deleted resource goes in the background");
         }
         Ok(())
@@ -231,6 +259,8 @@ impl Directory {
     async fn edit(&self, context: Context, edit: Edit<'_>) -> Result<Option<Edited>, Error> {
         let Edit { what, before, mut after, members, if_match, named } = edit;
         after.check()?;
+        // On the heap: few changes need so large a future.
+        let regranted = Box::pin(self.settle_grants(&context, &before, &mut after)).await?;
         let (id, now) = (before.id, context.now);
         let difference = self.difference(&context, id, before.revision > 0, &members).await?;
         let rewritten = before.revision == 0 || after.attributes != before.attributes;
@@ -249,7 +279,7 @@ impl Directory {
             task.plan(now, self.settings.deadline, &mut batch);
         }
         if rewritten || large {
-            after.plan(&before, self.resource_type(before.kind), now, &mut batch);
+            after.plan(&before, &self.schemas, now, &mut batch);
         } else {
             plan_in_place(&before, if_match, &context, &mut batch);
         }
@@ -263,6 +293,7 @@ impl Directory {
             tracing::warn!(account = %context.account.id, license = %id, over, "more seats are used than there are now");
         }
         let alerts = if over > 0 { vec![Alert::OverQuota] } else { Vec::new() };
+        regranted.iter().for_each(|it| it.plan(&context, &after, &mut batch));
         batch.writes.push(audit(&context, what, &after, named, &alerts));
         match self.commit(&context.space, &batch).await {
             Ok(()) => {
@@ -270,7 +301,7 @@ impl Directory {
                 Ok(Some(Edited { context, resource: after, renaming }))
             }
             Err(StoreError::Conflict(violation)) => match violation.check {
-                Check::Free { .. } => Err(Error::Taken { attribute: "displayName" }),
+                Check::Free { unique, .. } => Err(Error::Taken { attribute: attribute_of(unique) }),
                 _ => Ok(None),
             },
             Err(error) => Err(error.into()),
@@ -290,6 +321,11 @@ impl Directory {
         }
         Ok(edited)
     }
+}
+
+/// Of [`super::keys::unique`].
+fn attribute_of(unique: &'static str) -> &'static str {
+    unique.split_once('.').map_or(unique, |(_, attribute)| attribute)
 }
 
 /// Members come and go beside the document, so that only a precondition makes writers wait for each other.
@@ -312,7 +348,7 @@ fn with_attributes(before: &Resource, attributes: Map<String, Value>) -> Resourc
 }
 
 fn audit(context: &Context, what: &str, resource: &Resource, attributes: Vec<String>, alerts: &[Alert]) -> Write {
-    let what = format!("{}.{what}", resource.kind);
+    let what = format!("{}.{what}", resource.kind.as_str());
     let event = AuditEvent {
         resource: Some(resource.id),
         revision: Some(resource.revision),

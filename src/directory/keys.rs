@@ -8,6 +8,7 @@
 //! | `settings` | `account` | [`super::account::Account`], with what was decided about its clients | – |
 //! | `user` | resource id | SCIM User without groups and meta | [`super::record`] |
 //! | `group`, `organization`, `project`, `license` | resource id | SCIM resource without members and meta | [`super::resources`] |
+//! | `x-` + name of an operator's own type, in lower case | resource id | the same | the same |
 //! | `membership` | task id | [`super::tasks::Task`] | – |
 //! | `membership-part` | task id + number | [`super::tasks::Part`] | – |
 //! | `token` | token id | [`super::tokens::Token`] | – |
@@ -23,8 +24,8 @@
 //! | `job` | name of the job | when it ran last | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
-//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every
-//! space that an import wrote to: `import`/`progress`, until `usherd resume`.
+//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the indexes [`ACCOUNTS`] and [`OWN_TYPES`], the unique key
+//! [`TOKEN_HASH`]. In every space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
 use crate::domain::ids::{EndpointId, OutboxId, ResourceId, TokenId};
@@ -93,6 +94,8 @@ pub const USERS_BY_WORD: &str = "user.word";
 pub const USERS_BY_SHOWN_NAME: &str = "user.shown";
 /// The accounts of the installation, by id.
 pub const ACCOUNTS: &str = "account";
+/// The operator's own resource types that were ever configured: the key is the word of [`Kind`], the id its name.
+pub const OWN_TYPES: &str = "own-type";
 /// The tokens of an account.
 pub const TOKENS: &str = "token";
 /// What waits to go out.
@@ -128,11 +131,11 @@ pub fn all(kind: Kind) -> Index {
 
 /// The resources of one kind by folded name: displayName, of users the userName.
 pub fn by_name(kind: Kind) -> String {
-    format!("{kind}.name")
+    format!("{}.name", kind.as_str())
 }
 
 pub fn by_external_id(kind: Kind) -> String {
-    format!("{kind}.external")
+    format!("{}.external", kind.as_str())
 }
 
 /// The entry of a resource in [`all`].
@@ -156,6 +159,11 @@ pub fn assigned(resource: ResourceId) -> String {
     format!("assigned:{resource}")
 }
 
+/// The groups that carry a role in a project.
+pub fn granted(project: ResourceId) -> String {
+    format!("granted:{project}")
+}
+
 pub fn task(id: ResourceId) -> DocumentKey {
     DocumentKey::new(TASK, id)
 }
@@ -164,12 +172,9 @@ pub fn task_part(id: ResourceId, number: usize) -> DocumentKey {
     DocumentKey::new(TASK_PART, format_args!("{id}.{number}"))
 }
 
-/// The store wants the names of unique keys as the constants they are; a stored document names them as text.
-pub fn unique_name(name: &str) -> &'static str {
-    [USER_NAME, EXTERNAL_ID, ORGANIZATION_NAME, PROJECT_NAME, LICENSE_NAME]
-        .into_iter()
-        .find(|known| *known == name)
-        .unwrap_or(ADDRESS)
+/// The unique key of an attribute whose values stand alone among the resources of a kind.
+pub fn unique(kind: Kind, attribute: &str) -> String {
+    format!("{}.{attribute}", kind.as_str())
 }
 
 /// The users that a client manages, in the order they were made.

@@ -10,8 +10,8 @@ use crate::domain::names::{UserName, fold};
 use crate::domain::time::Timestamp;
 use crate::domain::user::Status;
 use crate::scim::filter::Operator;
-use crate::scim::{AttrPath, Filter, ResourceType};
-use crate::store::Bounds;
+use crate::scim::{AttrPath, Filter, ResourceType, SchemaTable};
+use crate::store::{Bounds, interned};
 
 /// How candidates are found. Everything but [`Plan::Exact`] is filtered again on the documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(super) enum Plan {
 pub(super) struct Planned<'t> {
     pub kind: Kind,
     pub resource_type: &'t ResourceType,
+    pub schemas: &'t SchemaTable,
 }
 
 impl Planned<'_> {
@@ -54,6 +55,9 @@ impl Planned<'_> {
         if let Some(plan) = self.membership(filter) {
             return Some(plan);
         }
+        if let Some(plan) = self.alone(filter) {
+            return Some(plan);
+        }
         let (path, operator, value) = match filter {
             Filter::Compare(path, operator, Value::String(value)) => (path, *operator, value.as_str()),
             Filter::ValuePath(path, inner)
@@ -73,7 +77,7 @@ impl Planned<'_> {
         }
         match self.kind {
             Kind::User => self.indexed_user(path, operator, value),
-            Kind::Group | Kind::Organization | Kind::Project | Kind::License => {
+            Kind::Group | Kind::Organization | Kind::Project | Kind::License | Kind::Own(_) => {
                 let folded = fold(value).replace('\0', "");
                 match operator {
                     Operator::Eq if is("displayName", None) => {
@@ -86,6 +90,16 @@ impl Planned<'_> {
                 }
             }
         }
+    }
+
+    /// `eq` on an attribute of which each value is there once.
+    fn alone(self, filter: &Filter) -> Option<Plan> {
+        let Filter::Compare(path, Operator::Eq, value) = filter else { return None };
+        let attributes = self.schemas.core_attributes(self.resource_type);
+        // Users have unique keys of their own making.
+        let attribute = attributes.iter().find(|attribute| path.is_core(self.resource_type, &attribute.name, None))?;
+        let key = attribute.unique_key(value).filter(|_| self.kind != Kind::User)?;
+        Some(Plan::Unique(interned(&keys::unique(self.kind, &attribute.name)), key))
     }
 
     fn indexed_user(self, path: &AttrPath, operator: Operator, value: &str) -> Option<Plan> {
@@ -117,7 +131,7 @@ impl Planned<'_> {
         let (name, plan): (_, fn(ResourceId) -> Plan) = match self.kind {
             Kind::User => ("groups", Plan::Within),
             Kind::Group => ("members", Plan::GroupsOf),
-            Kind::Organization | Kind::Project | Kind::License => return None,
+            Kind::Organization | Kind::Project | Kind::License | Kind::Own(_) => return None,
         };
         let value = self.named_value(filter, name)?;
         Some(value.parse().map_or(Plan::Nothing, plan))
@@ -139,15 +153,19 @@ impl Planned<'_> {
 
     /// Whether the filter looks at this core attribute.
     pub fn mentions(self, filter: &Filter, name: &str) -> bool {
-        let is = |path: &AttrPath| {
+        looks_at(filter, &|path: &AttrPath| {
             let whole = AttrPath { sub: None, ..path.clone() };
             whole.is_core(self.resource_type, name, None)
+        })
+    }
+
+    /// Whether the filter looks at the projects of users, some of which come through groups.
+    pub fn mentions_projects(self, filter: &Filter) -> bool {
+        let is = |path: &AttrPath| {
+            path.urn.as_deref().is_some_and(|urn| urn.eq_ignore_ascii_case(USHERD_SCHEMA))
+                && path.name.eq_ignore_ascii_case("projects")
         };
-        match filter {
-            Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => is(path),
-            Filter::And(sides) | Filter::Or(sides) => sides.iter().any(|side| self.mentions(side, name)),
-            Filter::Not(inner) => self.mentions(inner, name),
-        }
+        self.kind == Kind::User && looks_at(filter, &is)
     }
 
     /// The members that a filter asks for by id, when it asks for members in no other way.
@@ -178,6 +196,15 @@ impl Planned<'_> {
             Some(status) => Plan::Exact(keys::users_by_status(status)),
             None => Plan::Nothing,
         })
+    }
+}
+
+/// Whether one of the paths of a filter is such.
+fn looks_at(filter: &Filter, is: &dyn Fn(&AttrPath) -> bool) -> bool {
+    match filter {
+        Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => is(path),
+        Filter::And(sides) | Filter::Or(sides) => sides.iter().any(|side| looks_at(side, is)),
+        Filter::Not(inner) => looks_at(inner, is),
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::{Error, readable};
 use super::kind::Kind;
 use super::plan::{Plan, Planned};
 use super::request::{Context, Request};
-use super::{Directory, keys, version};
+use super::{Directory, grants, keys, version};
 use crate::domain::ids::ResourceId;
 use crate::domain::time::Timestamp;
 use crate::scim::list::{PageSizes, Paging, Query};
@@ -92,7 +92,7 @@ impl Directory {
     /// # Errors
     /// `tooMany` when no index answers the filter and there are more resources than one request may read.
     pub async fn search(&self, context: &Context, kind: Kind, search: &Search) -> Result<Found, Error> {
-        let planned = Planned { kind, resource_type: self.resource_type(kind) };
+        let planned = Planned { kind, resource_type: self.resource_type(kind), schemas: &self.schemas };
         let plan = planned.plan(search.filter.as_ref());
         if let (Plan::Exact(index), None) = (&plan, &search.sort) {
             return self.page_of_index(context, kind, &Index::new(index), search).await;
@@ -217,7 +217,8 @@ impl Directory {
     ) -> Result<(), Error> {
         let kind = planned.kind;
         let Some(name) = kind.beside() else { return Ok(()) };
-        let in_filter = search.filter.as_ref().filter(|filter| planned.mentions(filter, name));
+        let reads = |filter: &&Filter| planned.mentions(filter, name) || planned.mentions_projects(filter);
+        let in_filter = search.filter.as_ref().filter(reads);
         let in_sort = search.sort.as_ref().is_some_and(|sort| sort.name().eq_ignore_ascii_case(name));
         let asked_for = in_filter.filter(|_| kind == Kind::Group).and_then(|it| planned.members_asked_for(it));
         let values = match (in_filter, asked_for) {
@@ -226,7 +227,8 @@ impl Directory {
                 for (id, _) in documents {
                     let present = self.members_among(&context.space, *id, &members).await?;
                     let value = || self.members_value(&present, &super::beside::Names::new());
-                    values.push((!present.is_empty()).then(value));
+                    let value = (!present.is_empty()).then(value);
+                    values.push(super::beside::Beside { value, projects: Vec::new() });
                 }
                 values
             }
@@ -235,7 +237,8 @@ impl Directory {
             (None, None) => return Ok(()),
         };
         for (body, value) in seen.iter_mut().zip(values) {
-            if let Some(value) = value {
+            grants::add_items(body, &value.projects);
+            if let Some(value) = value.value {
                 let value =
                     serde_json::from_str(&value).map_err(|error| Error::damaged("what stands beside", error))?;
                 body.insert(name.to_owned(), value);
@@ -271,6 +274,7 @@ fn too_many(kind: Kind, bound: usize) -> Error {
         Kind::User => "userName eq or sw, externalId eq, emails.value eq, id eq, groups.value eq, meta.lastModified gt",
         Kind::Group => "displayName eq or sw, externalId eq, id eq, members.value eq",
         Kind::Organization | Kind::Project | Kind::License => "displayName eq or sw, externalId eq, id eq",
+        Kind::Own(_) => "displayName eq or sw, externalId eq, id eq, or eq on an attribute whose uniqueness is server",
     };
     let detail = format!(
         "this filter would have to look at more than {bound} resources; add a term that an index answers: {answered}"

@@ -17,7 +17,7 @@ use crate::domain::text::safe_name;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, InvitationState, LicenseAssignment, ProjectAssignment, Standing, User};
 use crate::scim::{ResourceType, schemas_of};
-use crate::store::{Batch, Check, Document, Entry, Index, Write};
+use crate::store::{Batch, Check, Document, Entry, Index, Write, interned};
 
 pub const USHERD_SCHEMA: &str = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
 
@@ -163,6 +163,7 @@ impl UserRecord {
             let projects = user.projects.iter().map(|assigned| {
                 let mut project = self.reference(assigned.project);
                 project["role"] = assigned.role.as_str().into();
+                project["type"] = "direct".into();
                 project
             });
             extension.insert("projects".to_owned(), projects.collect());
@@ -334,10 +335,10 @@ impl Keys {
     /// The checks and writes that take a document from where it stands to `then`.
     pub fn plan_move(&self, then: &Keys, id: ResourceId, batch: &mut Batch) {
         for (unique, owned) in self.uniques.difference(&then.uniques) {
-            batch.writes.push(Write::UniqueClear { unique: keys::unique_name(unique), key: owned.clone() });
+            batch.writes.push(Write::UniqueClear { unique: interned(unique), key: owned.clone() });
         }
         for (unique, wanted) in then.uniques.difference(&self.uniques) {
-            let (unique, key) = (keys::unique_name(unique), wanted.clone());
+            let (unique, key) = (interned(unique), wanted.clone());
             batch.checks.push(Check::Free { unique, key: key.clone() });
             batch.writes.push(Write::UniqueSet { unique, key, id: id.to_string() });
         }

@@ -1,11 +1,11 @@
-//! A new name of an organization, project or license reaches the people who are assigned to it: their documents carry
-//! it, so that neither SCIM nor the access query looks it up at every read.
+//! A new name of an organization, project or license reaches the people who are assigned to it, and the groups that carry
+//! a role in it: their documents have it, so that neither SCIM nor the access query looks it up at every read.
 
 use super::error::Error;
 use super::kind::Kind;
 use super::request::Context;
 use super::resources::Resource;
-use super::tasks::{Slice, Step, Task, USERS_AT_ONCE, Work};
+use super::tasks::{Carriers, Slice, Step, Task, USERS_AT_ONCE, Work};
 use super::{Directory, entropy, keys};
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
@@ -17,44 +17,61 @@ impl Task {
     pub(super) fn renamed(before: &Resource, after: &Resource, now: Timestamp) -> Option<Self> {
         let is_carried = match before.kind {
             Kind::Organization | Kind::Project | Kind::License => before.revision > 0,
-            Kind::User | Kind::Group => false,
+            Kind::User | Kind::Group | Kind::Own(_) => false,
         };
-        let work = Work::Renamed { kind: before.kind, resource: before.id, behind: None };
+        let work = Work::Renamed { kind: before.kind, resource: before.id, carriers: Carriers::Users, behind: None };
         (is_carried && before.name() != after.name()).then(|| Task { id: entropy::resource_id(now), work })
     }
 }
 
 impl Directory {
-    /// Brings the name to the next users. A second change of the name meanwhile has a task of its own; each writes the
-    /// name that is stored when it comes by.
+    /// Brings the name to the next users, and then to the groups. A second change of the name meanwhile has a task of its
+    /// own; each writes the name that is stored when it comes by.
     pub(super) async fn resource_renamed(
         &self,
         slice: &Slice<'_>,
-        kind: Kind,
-        resource: ResourceId,
-        behind: Option<String>,
+        (kind, resource): (Kind, ResourceId),
+        (carriers, behind): (Carriers, Option<String>),
     ) -> Result<Option<Step>, Error> {
-        let space = slice.space();
-        let document = self.store.get(space, &[kind.key(resource)]).await?.pop().flatten();
-        let name = document.map(|document| Resource::decode(kind, resource, &document)).transpose()?;
+        let document = self.store.get(slice.space(), &[kind.key(resource)]).await?.pop().flatten();
+        let named = document.map(|document| Resource::decode(kind, resource, &document)).transpose()?;
         let after = behind.map(|id| Entry { key: String::new(), id });
         let page = Page { after, offset: 0, limit: USERS_AT_ONCE, reverse: false };
-        let users = match name {
-            Some(_) => self.store.range(space, &Index::new(keys::assigned(resource)), &Bounds::All, &page).await?,
-            None => Vec::new(),
+        let last = match (&named, carriers) {
+            // It was deleted meanwhile.
+            (None, _) => None,
+            (Some(named), Carriers::Users) => self.rename_to_users(slice, (resource, named.name()), &page).await?,
+            (Some(named), Carriers::Groups) => {
+                self.rename_grants(slice.context, (resource, named.name()), &page).await?
+            }
         };
-        for entry in &users {
-            let name = name.as_ref().map_or("", Resource::name);
-            self.take_name(slice.context, &entry.id, resource, name).await?;
-        }
+        let next = match (last, carriers) {
+            (Some(last), carriers) => Some((carriers, Some(last))),
+            (None, Carriers::Users) => Some((Carriers::Groups, None)),
+            (None, Carriers::Groups) => None,
+        };
         let mut batch = slice.batch();
-        let Some(last) = users.into_iter().next_back() else {
+        let Some((carriers, behind)) = next else {
             slice.end(&mut batch);
             return self.finished(slice, &batch).await;
         };
-        let work = Work::Renamed { kind, resource, behind: Some(last.id) };
-        slice.advance(work, &mut batch);
-        Ok(self.committed(space, &batch).await?.then_some(Step::More))
+        slice.advance(Work::Renamed { kind, resource, carriers, behind }, &mut batch);
+        Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
+    }
+
+    /// The last of these users, if there were any.
+    async fn rename_to_users(
+        &self,
+        slice: &Slice<'_>,
+        (resource, name): (ResourceId, &str),
+        page: &Page,
+    ) -> Result<Option<String>, Error> {
+        let index = Index::new(keys::assigned(resource));
+        let users = self.store.range(slice.space(), &index, &Bounds::All, page).await?;
+        for entry in &users {
+            self.take_name(slice.context, &entry.id, resource, name).await?;
+        }
+        Ok(users.into_iter().next_back().map(|entry| entry.id))
     }
 
     async fn take_name(&self, context: &Context, user: &str, resource: ResourceId, name: &str) -> Result<(), Error> {

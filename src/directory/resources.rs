@@ -1,4 +1,4 @@
-//! Groups, organizations, projects and licenses as stored: one document form for all of them.
+//! Groups, organizations, projects, licenses and what an operator defines, as stored: one document form for all of them.
 //!
 //! The body is the SCIM representation ready to send, but for `members`, `seatsUsed` and `meta`, which change without
 //! a write. The state is where the document stands, so that an update removes exactly that.
@@ -18,7 +18,7 @@ use crate::domain::ids::ResourceId;
 use crate::domain::names::fold;
 use crate::domain::roles::{LicenseKind, LicenseSpec};
 use crate::domain::time::Timestamp;
-use crate::scim::{ResourceType, ScimError, schemas_of};
+use crate::scim::{ResourceType, SchemaTable, ScimError, schemas_of};
 use crate::store::{Batch, Bounds, Check, Document, DocumentKey, Page, Write};
 
 /// One of them, as stored.
@@ -98,7 +98,7 @@ impl Resource {
         })
     }
 
-    /// The displayName, which every kind requires.
+    /// The displayName, which every kind of usherd's requires and an operator's may lack.
     pub fn name(&self) -> &str {
         self.attributes.get("displayName").and_then(Value::as_str).unwrap_or_default()
     }
@@ -124,7 +124,7 @@ impl Resource {
     /// # Errors
     /// `invalidValue`.
     pub fn check(&self) -> Result<(), ScimError> {
-        if self.name().trim().is_empty() {
+        if !matches!(self.kind, Kind::Own(_)) && self.name().trim().is_empty() {
             return Err(ScimError::invalid_value("`displayName` is required"));
         }
         let Some(terms) = self.terms() else { return Ok(()) };
@@ -158,19 +158,19 @@ impl Resource {
     }
 
     /// Where the document is to stand once written.
-    pub(super) fn keys_now(&self) -> Keys {
+    pub(super) fn keys_now(&self, schemas: &SchemaTable) -> Keys {
         let mut keys = Keys::default();
-        let folded = fold(self.name()).replace('\0', "");
-        let unique = match self.kind {
-            Kind::Organization => Some(keys::ORGANIZATION_NAME),
-            Kind::Project => Some(keys::PROJECT_NAME),
-            Kind::License => Some(keys::LICENSE_NAME),
-            // Two groups may share a name (scim decisions).
-            Kind::Group | Kind::User => None,
-        };
-        keys.uniques.extend(unique.map(|unique| (unique.to_owned(), folded.clone())));
+        for attribute in schemas.core_attributes(self.kind.type_in(schemas)) {
+            let key = self.attributes.get(&attribute.name).and_then(|value| attribute.unique_key(value));
+            keys.uniques.extend(key.map(|key| (keys::unique(self.kind, &attribute.name), key)));
+        }
         keys.entries.insert((self.kind.as_str().to_owned(), String::new()));
-        keys.entries.insert((keys::by_name(self.kind), folded));
+        if self.attributes.get("displayName").is_some_and(Value::is_string) {
+            keys.entries.insert((keys::by_name(self.kind), fold(self.name()).replace('\0', "")));
+        }
+        for grant in self.grants() {
+            keys.entries.insert((keys::granted(grant.project), String::new()));
+        }
         if let Some(external_id) = self.external_id() {
             keys.entries.insert((keys::by_external_id(self.kind), external_id.replace('\0', "")));
         }
@@ -178,18 +178,18 @@ impl Resource {
     }
 
     /// The checks and writes that store this resource as it is now in place of `before`, as its next revision.
-    pub(super) fn plan(&mut self, before: &Resource, resource_type: &ResourceType, now: Timestamp, batch: &mut Batch) {
+    pub(super) fn plan(&mut self, before: &Resource, schemas: &SchemaTable, now: Timestamp, batch: &mut Batch) {
         let key = self.kind.key(self.id);
         batch.checks.push(match before.revision {
             0 => Check::Absent { key: key.clone() },
             revision => Check::Revision { key: key.clone(), revision },
         });
-        let keys_now = self.keys_now();
+        let keys_now = self.keys_now(schemas);
         before.keys.plan_move(&keys_now, self.id, batch);
         self.revision = before.revision + 1;
         self.modified = now;
         let (revision, created) = (self.revision, self.created);
-        let (body, state) = (self.body(resource_type), self.state(&keys_now));
+        let (body, state) = (self.body(self.kind.type_in(schemas)), self.state(&keys_now));
         batch.writes.push(Write::Put { key, revision, created, modified: now, body, state });
         self.keys = keys_now;
     }
@@ -231,7 +231,7 @@ impl Directory {
                 Kind::Organization => keys::ORGANIZATION_NAME,
                 Kind::Project => keys::PROJECT_NAME,
                 Kind::License => keys::LICENSE_NAME,
-                Kind::User | Kind::Group => return Err(unknown()),
+                Kind::User | Kind::Group | Kind::Own(_) => return Err(unknown()),
             };
             let found = self.store.lookup(&context.space, unique, &[&fold(reference)]).await?;
             match found.into_iter().next().flatten() {
@@ -302,11 +302,11 @@ impl Directory {
             attributes.insert("seats".to_owned(), seats.into());
         }
         let unborn = Resource::unborn(Kind::License, entropy::resource_id(now), attributes, now);
-        unborn.clone().plan(&unborn, self.resource_type(Kind::License), now, batch);
+        unborn.clone().plan(&unborn, &self.schemas, now, batch);
     }
 
     pub fn resource_type(&self, kind: Kind) -> &ResourceType {
-        self.schemas.resource_type(kind.resource_type()).expect("the built-in table has every kind")
+        kind.type_in(&self.schemas)
     }
 }
 

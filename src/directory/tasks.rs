@@ -66,10 +66,25 @@ pub enum Work {
     },
     /// A resource was deleted: nobody is to refer to it any more.
     Departed { kind: Kind, resource: ResourceId },
-    /// A resource has a new name: whoever carries it is to carry the new one. `behind` is the user who was done last.
-    Renamed { kind: Kind, resource: ResourceId, behind: Option<String> },
+    /// A resource has a new name: whoever carries it is to carry the new one. `behind` is who was done last.
+    Renamed {
+        kind: Kind,
+        resource: ResourceId,
+        #[serde(default)]
+        carriers: Carriers,
+        behind: Option<String>,
+    },
     /// A person was erased: what stands beside the record is to go, too. The task has the id of the person.
     Erased(Erasure),
+}
+
+/// Whose documents have the name of something else in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Carriers {
+    #[default]
+    Users,
+    Groups,
 }
 
 /// A part of a list of changes, ordered by member: who, of what kind, and whether they join.
@@ -265,12 +280,15 @@ impl Directory {
                 Work::Held { .. } => self.held_slice(&slice).await,
                 Work::QuotaLowered { license, after } => self.quota_slice(&slice, license, after).await,
                 Work::Erased(erasure) => self.erased_slice(&slice, erasure).await,
-                Work::Renamed { kind, resource, behind } => self.resource_renamed(&slice, kind, resource, behind).await,
+                Work::Renamed { kind, resource, carriers, behind } => {
+                    Box::pin(self.resource_renamed(&slice, (kind, resource), (carriers, behind))).await
+                }
                 Work::Departed { kind: Kind::User, resource } => self.user_departed(&slice, resource).await,
                 Work::Departed { kind: Kind::Group, resource } => self.group_departed(&slice, resource).await,
-                Work::Departed { kind: Kind::Organization | Kind::Project | Kind::License, resource } => {
-                    self.resource_departed(&slice, resource).await
-                }
+                Work::Departed {
+                    kind: Kind::Organization | Kind::Project | Kind::License | Kind::Own(_),
+                    resource,
+                } => Box::pin(self.resource_departed(&slice, resource)).await,
             }
         })
     }
@@ -358,7 +376,7 @@ impl Directory {
             if before.pending == Some(slice.task.id) {
                 let mut after = before.clone();
                 after.pending = None;
-                after.plan(&before, self.resource_type(Kind::Group), slice.context.now, &mut batch);
+                after.plan(&before, &self.schemas, slice.context.now, &mut batch);
             }
         }
         slice.end(&mut batch);

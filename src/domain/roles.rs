@@ -177,6 +177,12 @@ impl Roles {
         self.rank(granter) <= self.rank(granted)
     }
 
+    /// As [`Roles::rank`], of a role in a project.
+    pub fn project_rank(&self, role: &str) -> usize {
+        let folded = fold(role);
+        self.project.iter().position(|known| fold(&known.name) == folded).unwrap_or(self.project.len())
+    }
+
     /// What the role permits in the account; nothing when it is not configured any more.
     pub fn account_permissions(&self, role: &AccountRole) -> &[String] {
         permissions(&self.account, role.as_str())

@@ -222,6 +222,8 @@ mod tests {
         let table = SchemaTable::builtin();
         let mut theirs = fixture("samples/rfc7643-8.6-resource_type-group.json");
         theirs["description"] = "Groups of people and of other groups".into();
+        let extension = "urn:ietf:params:scim:schemas:extension:usherd:2.0:Group";
+        theirs["schemaExtensions"] = json!([{ "schema": extension, "required": false }]);
         assert_eq!(resource_type(&table, "group", BASE), Some(theirs));
         let user = resource_type(&table, "User", BASE).expect("a built-in type");
         let theirs = fixture("samples/rfc7643-8.6-resource_type-user.json");

@@ -1,11 +1,11 @@
 //! The SCIM protocol as pure functions over JSON documents and one [`SchemaTable`].
 //!
-//! What a resource looks like is data (`table/*.json`, plus the operator's own extensions); how it is read, changed,
+//! What a resource looks like is data (`table/*.json`, plus the operator's own extensions and types); how it is read, changed,
 //! queried and shown is one generic engine that asks the table. Nothing here knows a clock, a store or a socket.
 //!
 //! | file | question it answers |
 //! |---|---|
-//! | [`schema`], [`name`], [`table`], [`extension`] | which attributes exist, and of what kind are they? |
+//! | [`schema`], [`name`], [`table`], [`schema_file`], [`operator`] | which attributes exist, and of what kind are they? |
 //! | [`profile`] | which deviations of a client are tolerated? |
 //! | [`resource`], [`coerce`], [`value`] | what does this POST or PUT body say? |
 //! | [`path`], [`patch`], [`members`] | what does this PATCH change? |
@@ -22,11 +22,11 @@
 pub mod coerce;
 pub mod discovery;
 pub mod error;
-pub mod extension;
 pub mod filter;
 pub mod list;
 pub mod members;
 pub mod name;
+pub mod operator;
 pub mod patch;
 pub mod path;
 pub mod profile;
@@ -34,6 +34,7 @@ pub mod projection;
 pub mod resource;
 mod samples;
 pub mod schema;
+pub mod schema_file;
 pub mod sort;
 pub mod table;
 pub mod value;

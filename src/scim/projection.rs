@@ -128,8 +128,17 @@ impl Projection {
     /// Whether the reply carries this attribute of the core schema or of every resource, or a part of it. What nobody
     /// will read need not be fetched.
     pub fn wants(&self, name: &str) -> bool {
+        self.wants_of(None, name)
+    }
+
+    /// As [`Projection::wants`], of the extension with this URN.
+    pub fn wants_of(&self, urn: Option<&str>, name: &str) -> bool {
         let about = |choice: &&Choice| {
-            choice.urn.is_none() && choice.name.as_deref().is_none_or(|chosen| chosen.eq_ignore_ascii_case(name))
+            let of = match (choice.urn.as_deref(), urn) {
+                (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            };
+            of && choice.name.as_deref().is_none_or(|chosen| chosen.eq_ignore_ascii_case(name))
         };
         let whole = |choice: &Choice| choice.sub.is_none();
         let is = |list: &[Choice]| list.iter().filter(about).any(whole);

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::names::fold;
+
 macro_rules! keywords {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -118,6 +120,21 @@ impl Attribute {
         self.storage == Storage::Detached
     }
 
+    /// The key under which a value of it stands alone: two values with one key are the same to a client (RFC 7643 §7,
+    /// `uniqueness` and `caseExact`). `None` where it need not stand alone.
+    pub fn unique_key(&self, value: &Value) -> Option<String> {
+        if self.uniqueness == Uniqueness::None {
+            return None;
+        }
+        let key = match value {
+            Value::String(text) if self.case_exact => text.replace('\0', ""),
+            Value::String(text) => fold(text).replace('\0', ""),
+            Value::Number(number) => number.to_string(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Some(key)
+    }
+
     /// As `/Schemas` publishes it: no nulls, every characteristic spelled out.
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
@@ -179,6 +196,8 @@ pub struct ResourceType {
     /// The URN of the core schema.
     pub schema: String,
     pub extensions: Vec<ExtensionRef>,
+    /// Whether the operator defined it: a type of which the code knows nothing but what the table says.
+    pub is_own: bool,
 }
 
 impl ResourceType {
@@ -234,6 +253,11 @@ impl SchemaTable {
     /// The attributes of the core schema of a type.
     pub fn core_attributes<'t>(&'t self, kind: &ResourceType) -> &'t [Attribute] {
         self.schema(&kind.schema).map_or(&[], |schema| &schema.attributes)
+    }
+
+    /// The attribute of the core schema of a type, in any case.
+    pub fn core_attribute<'t>(&'t self, kind: &ResourceType, name: &str) -> Option<&'t Attribute> {
+        self.schema(&kind.schema).and_then(|schema| schema.attribute(name))
     }
 
     /// The extension schemas of a type, in the order of its declaration.

@@ -2,23 +2,26 @@
 
 use std::sync::LazyLock;
 
-use super::extension::Reader;
 use super::schema::{ExtensionRef, ResourceType, Schema, SchemaTable};
+use super::schema_file::{Purpose, Reader};
 
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 pub const ENTERPRISE_USER_URN: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 /// Fixed by the design: scripts and integrations spell it out.
 pub const USHERD_USER_URN: &str = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
+/// The project roles that a group carries.
+pub const USHERD_GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:usherd:2.0:Group";
 pub const ORGANIZATION_URN: &str = "urn:ietf:params:scim:schemas:usherd:2.0:Organization";
 pub const PROJECT_URN: &str = "urn:ietf:params:scim:schemas:usherd:2.0:Project";
 pub const LICENSE_URN: &str = "urn:ietf:params:scim:schemas:usherd:2.0:License";
 
-const SCHEMAS: [(&str, &str); 7] = [
+const SCHEMAS: [(&str, &str); 8] = [
     ("user.json", include_str!("table/user.json")),
     ("enterprise_user.json", include_str!("table/enterprise_user.json")),
     ("usherd_user.json", include_str!("table/usherd_user.json")),
     ("group.json", include_str!("table/group.json")),
+    ("usherd_group.json", include_str!("table/usherd_group.json")),
     ("organization.json", include_str!("table/organization.json")),
     ("project.json", include_str!("table/project.json")),
     ("license.json", include_str!("table/license.json")),
@@ -33,7 +36,10 @@ static BUILTIN: LazyLock<SchemaTable> = LazyLock::new(|| SchemaTable {
                 .into(),
             ..resource_type("User", "/Users", "People who use or are invited to use the workspace", USER_URN)
         },
-        resource_type("Group", "/Groups", "Groups of people and of other groups", GROUP_URN),
+        ResourceType {
+            extensions: vec![ExtensionRef { schema: USHERD_GROUP_URN.to_owned(), required: false }],
+            ..resource_type("Group", "/Groups", "Groups of people and of other groups", GROUP_URN)
+        },
         resource_type("Organization", "/Organizations", "Organizations that users belong to", ORGANIZATION_URN),
         resource_type("Project", "/Projects", "Projects that users join", PROJECT_URN),
         resource_type("License", "/Licenses", "Licenses that users hold", LICENSE_URN),
@@ -48,6 +54,7 @@ fn resource_type(name: &str, endpoint: &str, description: &str, schema: &str) ->
         description: description.to_owned(),
         schema: schema.to_owned(),
         extensions: Vec::new(),
+        is_own: false,
     }
 }
 
@@ -55,13 +62,13 @@ fn builtin_schema(file: &str, text: &str) -> Schema {
     let value: serde_json::Value = serde_json::from_str(text).expect("the compiled-in schemas are JSON");
     let object = value.as_object().expect("a compiled-in schema is an object");
     let mut problems = Vec::new();
-    let schema = Reader { file, problems: &mut problems, builtin: true }.schema(object);
+    let schema = Reader { file, problems: &mut problems, purpose: Purpose::Builtin }.schema(object);
     assert!(problems.is_empty(), "the compiled-in schemas are good: {problems:?}");
     schema.expect("a schema without problems")
 }
 
 impl SchemaTable {
-    /// User with the enterprise and the usherd extension, Group, Organization, Project, License.
+    /// User with the enterprise and the usherd extension, Group with the latter, Organization, Project, License.
     pub fn builtin() -> SchemaTable {
         BUILTIN.clone()
     }

@@ -12,8 +12,8 @@ mod clock;
 mod dispatch;
 mod embedded;
 mod error;
-mod kinds;
 mod model;
+mod names;
 mod redis;
 mod settings;
 mod span;
@@ -27,5 +27,6 @@ pub use model::{
     Bounds, Claim, ClaimToken, Document, DocumentKey, Dump, Entry, Event, EventId, Found, Index, Owner, Page, Reads,
     Space, Timer,
 };
+pub use names::interned;
 pub use settings::{InvalidStoreUrl, Settings, StoreUrl};
 pub use walk::Item;

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use super::batch::Write;
 use super::dispatch::Store;
 use super::error::StoreError;
-use super::kinds::intern;
 use super::model::{Document, DocumentKey, Dump, Entry, Index, Space};
+use super::names::interned;
 use crate::domain::time::Timestamp;
 
 /// So much lies between a walk and whoever takes in what it finds.
@@ -91,17 +91,17 @@ impl Item {
     pub fn into_writes(self) -> Vec<Write> {
         match self {
             Item::Document { kind, id, document } => {
-                let key = DocumentKey::new(intern(&kind), id);
+                let key = DocumentKey::new(interned(&kind), id);
                 let Document { revision, created, modified, memberships, body, state, commit: _ } = document;
                 let put = Write::Put { key: key.clone(), revision, created, modified, body, state };
                 let count = i64::try_from(memberships).unwrap_or(i64::MAX);
                 let touch = (count > 0).then_some(Write::Touch { key, memberships: count, bump: None });
                 std::iter::once(put).chain(touch).collect()
             }
-            Item::Unique { unique, key, id } => vec![Write::UniqueSet { unique: intern(&unique), key, id }],
+            Item::Unique { unique, key, id } => vec![Write::UniqueSet { unique: interned(&unique), key, id }],
             Item::Entry { index, entry } => vec![Write::IndexAdd { index: Index::new(index), entry }],
             Item::Timer { kind, id, due } => {
-                vec![Write::TimerSet { owner: DocumentKey::new(intern(&kind), id), due }]
+                vec![Write::TimerSet { owner: DocumentKey::new(interned(&kind), id), due }]
             }
             Item::Counter { name, value } => vec![Write::CounterAdd { name, delta: value }],
             Item::Event { body } => vec![Write::EventAppend { body }],

@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::batch::{Batch, Write};
 use super::dispatch::Store;
 use super::error::StoreError;
-use super::kinds::intern;
 use super::model::{Document, DocumentKey, Dump, Index, Space};
+use super::names::interned;
 use crate::domain::ids::CommitId;
 
 /// Well below the bound of a batch, whose bytes count, too.
@@ -27,10 +27,10 @@ impl Store {
 }
 
 fn removals(dump: Dump) -> Vec<Write> {
-    let key = |kind: &str, id: &str| DocumentKey::new(intern(kind), id);
+    let key = |kind: &str, id: &str| DocumentKey::new(interned(kind), id);
     let documents = dump.documents.iter().map(|((kind, id), _): (_, &Document)| Write::Delete { key: key(kind, id) });
     let uniques =
-        dump.unique.keys().map(|(unique, owned)| Write::UniqueClear { unique: intern(unique), key: owned.clone() });
+        dump.unique.keys().map(|(unique, owned)| Write::UniqueClear { unique: interned(unique), key: owned.clone() });
     let entries = dump.indexes.iter().flat_map(|(index, entries)| {
         let index = Index::new(index);
         entries.iter().map(move |entry| Write::IndexRemove { index: index.clone(), entry: entry.clone() })

@@ -14,6 +14,7 @@ mod targets;
 mod bounds;
 mod characteristics;
 mod garbage;
+mod own_types;
 mod page;
 mod tester;
 mod versions;

@@ -34,12 +34,15 @@ def acceptable(http):
         ("UsherdUser", "employment_start_date"): datetime(2026, 12, 1, tzinfo=timezone.utc),
         ("UsherdUser", "organization"): assigned("Engines"),
         ("UsherdUser", "licenses"): assigned("Analyser"),
-        ("UsherdUser", "projects"): assigned("Difference", role="Viewer"),
+        ("UsherdUser", "projects"): assigned("Difference", role="Viewer", type="direct"),
+        ("UsherdGroup", "projects"): assigned("Difference", role="Viewer"),
         ("Organization", "value"): named["Engines"],
         ("Licenses", "value"): named["Analyser"],
         ("Projects", "value"): named["Difference"],
         ("Projects", "role"): "Viewer",
+        ("Projects", "type"): "direct",
         ("License", "kind"): "per-user",
+        ("Device", "bought_on"): datetime(2026, 12, 1, tzinfo=timezone.utc),
     }
 
 

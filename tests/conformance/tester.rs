@@ -26,8 +26,11 @@ const DECIDED: [(&str, &str); 6] = [
 
 #[rstest]
 fn a_foreign_client_finds_nothing_wrong(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let daemon = Daemon::start(store, &[]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // With a type of the operator's own.
+    let schemas = tempfile::tempdir().unwrap();
+    std::fs::copy(root.join("config/schemas/example-device.json"), schemas.path().join("device.json")).unwrap();
+    let daemon = Daemon::start(store, &[("USHERD_SCIM__SCHEMAS_DIR", schemas.path().to_str().unwrap())]);
     let python = root.join("tests/.cache/venv/bin/python");
     assert!(python.exists(), "{} is missing: run tests/run once, which makes it", python.display());
     let output = Command::new(python)
@@ -45,7 +48,7 @@ fn a_foreign_client_finds_nothing_wrong(#[values(Store::Embedded, Store::Redis)]
     let (passed, rest): (Vec<&Value>, Vec<&Value>) = results.iter().partition(|result| result["status"] == "SUCCESS");
     let wrong: Vec<&Value> = rest.into_iter().filter(|result| !is_decided(result)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    for kind in ["User", "Group", "Organization", "Project", "License"] {
+    for kind in ["User", "Group", "Organization", "Project", "License", "Device"] {
         let of_kind = passed.iter().filter(|result| result["type"] == kind).count();
         assert!(of_kind >= 15, "only {of_kind} checks of {kind} passed");
     }

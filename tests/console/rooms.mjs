@@ -21,6 +21,7 @@ await run(async () => {
     members.push({ value: user.id });
   }
   await daemon.ask("POST", "/scim/v2/Groups", { schemas: [SCIM.group], displayName: "Night crew", externalId: "g-1", members });
+  await daemon.ask("POST", "/scim/v2/Projects", { displayName: "Winter Season" });
   for (const walk of WALKS) {
     const { context, page, wrong } = await visit(walk, session);
     await settings(page, walk);
@@ -88,6 +89,33 @@ async function jobs(page, walk) {
   });
 }
 
+/** Of the group at hand: given, seen on the page of somebody in it, and taken away. */
+async function projectRoles(page, walk) {
+  const group = page.url();
+  await page.getByText("Being in this group gives no role in a project").waitFor();
+  await page.getByRole("link", { name: "Add project role" }).click();
+  await page.getByRole("heading", { name: "Add Project Role" }).waitFor();
+  await page.getByLabel("Project Role").selectOption("Viewer");
+  await check(page, "a new project role");
+  await picture(page, `group-role-${walk.name}`);
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await page.getByRole("listitem").filter({ hasText: "Winter Season" }).getByText("Viewer", { exact: true }).waitFor();
+  await check(page, "a group with a project role");
+  await picture(page, `group-roles-${walk.name}`);
+  await page.getByRole("link", { name: "Crew 7" }).first().click();
+  const through = page.getByRole("listitem").filter({ hasText: "Winter Season" });
+  await through.getByText("Viewer, through group").waitFor();
+  await check(page, "a person with a role through a group");
+  await picture(page, `through-group-${walk.name}`);
+  await through.getByRole("link", { name: "Stage" }).click();
+  await page.getByRole("link", { name: "Remove Viewer in Winter Season" }).click();
+  await page.getByRole("heading", { name: "Remove Project Role" }).waitFor();
+  await check(page, "removing a project role");
+  await page.getByRole("button", { name: "Remove" }).click();
+  await page.getByText("Being in this group gives no role in a project").waitFor();
+  assert.equal(page.url().split("?")[0], group.split("?")[0]);
+}
+
 async function groups(page, walk) {
   await go(page, "Groups");
   await check(page, "groups");
@@ -121,6 +149,7 @@ async function groups(page, walk) {
     }
   }
   await page.getByText("2 direct members").waitFor();
+  await projectRoles(page, walk);
   await page.getByRole("link", { name: "Remove Crew 7" }).click();
   await check(page, "removing a member");
   await page.getByRole("button", { name: "Remove" }).click();

@@ -9,6 +9,7 @@ mod daemon;
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 
+mod grants;
 mod large;
 mod members;
 mod nested;

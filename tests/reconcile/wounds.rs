@@ -3,6 +3,7 @@
 use rstest::rstest;
 use serde_json::json;
 use usherd::directory::Kind;
+use usherd::directory::provision::IfMatch;
 use usherd::directory::reconcile::{Mode, Outcome};
 use usherd::domain::user::State;
 use usherd::store::{DocumentKey, Entry, Index, Write};
@@ -192,6 +193,23 @@ async fn wound(house: &House, name: &str) -> Vec<(&'static str, Outcome)> {
                 .await;
             vec![("V14", Repaired)]
         }
+        "V14 a group with a role in what is gone" => {
+            let team = house.resource(Kind::Group, "Team").await;
+            let vostok = json!({ "displayName": "Vostok" });
+            let vostok = house.directory().create_resource(&house.client, Kind::Project, vostok).await.unwrap();
+            let vostok = vostok.resource.id.to_string();
+            let given = house.directory().set_group_role(&house.client, &team, &vostok, Some("Viewer"), &IfMatch::Any);
+            given.await.unwrap();
+            house
+                .break_with([
+                    Write::Delete { key: Kind::Project.key(&vostok) },
+                    remove("project", "", &vostok),
+                    remove("project.name", "vostok", &vostok),
+                    Write::UniqueClear { unique: "project.displayName", key: "vostok".to_owned() },
+                ])
+                .await;
+            vec![("V14", Repaired)]
+        }
         "V15 only the member's side" => {
             let team = house.resource(Kind::Group, "Team").await;
             house.break_with([remove(&format!("member:{team}"), &ada, "User")]).await;
@@ -296,6 +314,7 @@ async fn what_is_broken_is_found_and_put_right_and_nobody_has_more_than_before(
         "V12 a mail of a superseded generation",
         "V13 a revision without an event",
         "V14 assigned to what is gone",
+        "V14 a group with a role in what is gone",
         "V15 only the member's side",
         "V15 only the group's side",
         "V15 counted wrongly",

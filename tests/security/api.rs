@@ -65,6 +65,7 @@ fn body(operation: &str) -> Option<Value> {
         ("updateLicense", json!({ "seats": 3 })),
         ("createToken", json!({ "client": "tests", "scopes": ["tokens"] })),
         ("rotateToken", json!({})),
+        ("setGroupRole", json!({ "role": "Viewer" })),
     ]);
     let named = || operation.starts_with("create") || operation.starts_with("update");
     known.get(operation).cloned().or_else(|| named().then(|| json!({ "displayName": "New" })))
@@ -72,7 +73,7 @@ fn body(operation: &str) -> Option<Value> {
 
 /// Calls an operation with a body that it understands.
 pub fn call(daemon: &Daemon, operation: &Operation, id: &str, token: &str) -> Reply {
-    let path = operation.path.replace("{id}", id).replace("{name}", id);
+    let path = operation.path.replace("{id}", id).replace("{name}", id).replace("{project}", id);
     let request = daemon.request(&operation.method, &format!("/api/v1{path}")).bearer(token);
     match body(&operation.id) {
         Some(body) => request.json(&body).send(),

@@ -19,7 +19,7 @@ impl Run<'_> {
                 return Ok(());
             }
         };
-        self.enter_document(key, &expected(key, document)?, 0);
+        self.enter_document(key, &expected(&self.directory.schemas, key, document)?, 0);
         let now = self.now();
         let owner = keys::user(letter.user);
         let (documents, timers) = (vec![owner.clone()], vec![key.clone()]);

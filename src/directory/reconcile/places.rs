@@ -6,14 +6,15 @@ use super::invariant::Invariant;
 use super::ledger::Claim;
 use super::run::{Halt, Run, Wrong, known_kind, name};
 use crate::directory::deliveries::read_delivery;
-use crate::directory::kind::Kind;
+use crate::directory::kind::{Kind, is_own, own_word};
 use crate::directory::outbox::read_letter;
 use crate::directory::record::{Keys, UserRecord};
 use crate::directory::resources::Resource;
 use crate::directory::tokens::read_token;
 use crate::directory::{Error, entropy, keys};
 use crate::domain::ids::ResourceId;
-use crate::store::{Batch, Check, Document, DocumentKey, Entry, Index, Item, Reads, Write};
+use crate::scim::SchemaTable;
+use crate::store::{Batch, Check, Document, DocumentKey, Entry, Index, Item, Reads, Write, interned};
 
 /// The names of the unique keys, with the kind of document that holds them.
 const UNIQUES: [(&str, &str); 6] = [
@@ -25,10 +26,11 @@ const UNIQUES: [(&str, &str); 6] = [
     (keys::LICENSE_NAME, Kind::License.as_str()),
 ];
 
-/// Where a document should stand. A document that a newer release wrote stands where it says itself.
-pub(super) fn expected(key: &DocumentKey, document: &Document) -> Result<Keys, Error> {
+/// Where a document should stand. A document that a newer release wrote stands where it says itself, and so does one of
+/// an operator's type that is configured no more.
+pub(super) fn expected(schemas: &SchemaTable, key: &DocumentKey, document: &Document) -> Result<Keys, Error> {
     let only = |index: &str, entry: String| Keys { entries: [(index.to_owned(), entry)].into(), ..Keys::default() };
-    match (key.kind, kind_of(key.kind)) {
+    match (key.kind, Kind::of_word(key.kind, schemas)) {
         (keys::TOKEN, _) => Ok(only(keys::TOKENS, read_token(&document.body)?.client.to_string())),
         (keys::OUTBOX, _) => {
             let index = if read_letter(&document.body)?.dead.is_some() { keys::DEAD } else { keys::QUEUE };
@@ -47,14 +49,13 @@ pub(super) fn expected(key: &DocumentKey, document: &Document) -> Result<Keys, E
             let id = key.id.parse().map_err(|error| Error::damaged("resource id", error))?;
             let resource = Resource::decode(kind, id, document)?;
             let newer = resource.index_version > keys::INDEX_VERSION;
-            Ok(if newer { resource.keys } else { resource.keys_now() })
+            Ok(if newer { resource.keys } else { resource.keys_now(schemas) })
+        }
+        (word, None) if is_own(word) => {
+            serde_json::from_slice(&document.state).map_err(|error| Error::damaged("resource", error))
         }
         (_, None) => Ok(Keys::default()),
     }
-}
-
-fn kind_of(kind: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|known| known.as_str() == kind)
 }
 
 /// A deleted user leaves a document without a body.
@@ -82,6 +83,9 @@ impl<'a> About<'a> {
         if let Some(member) = index.strip_prefix("group-of:") {
             return About::Groups(member);
         }
+        if index.starts_with("granted:") {
+            return About::Documents(Kind::Group.as_str());
+        }
         if ["assigned:", "managed:", "held:"].iter().any(|of_users| index.starts_with(of_users)) {
             return About::Documents(keys::USER);
         }
@@ -95,13 +99,18 @@ impl<'a> About<'a> {
             return About::Documents(kind);
         }
         let word = index.split('.').next().unwrap_or(index);
-        kind_of(word).map_or(About::Nothing, |kind| About::Documents(kind.as_str()))
+        match Kind::BUILT_IN.into_iter().find(|kind| kind.as_str() == word) {
+            Some(kind) => About::Documents(kind.as_str()),
+            None if is_own(word) => About::Documents(own_word(word)),
+            None => About::Nothing,
+        }
     }
 }
 
 /// The name of a unique key as a constant, and the kind of document that holds it; `None` for one of a newer release.
 fn unique_of(name: &str) -> Option<(&'static str, &'static str)> {
-    UNIQUES.into_iter().find(|(unique, _)| *unique == name)
+    let built_in = UNIQUES.into_iter().find(|(unique, _)| *unique == name);
+    built_in.or_else(|| is_own(name).then(|| (interned(name), own_word(name))))
 }
 
 fn invariant_of(index: &str) -> Invariant {
@@ -120,16 +129,16 @@ impl Run<'_> {
         self.ledger.document(&key.id, &Claim::Membership, memberships);
     }
 
-    /// A document of another kind: group, organization, project, license, token.
+    /// A document of another kind: group, organization, project, license, one of the operator's own, token.
     pub(super) async fn other(&mut self, key: &DocumentKey, document: &Document) -> Result<(), Halt> {
-        match expected(key, document) {
+        match expected(&self.directory.schemas, key, document) {
             Ok(places) => self.enter_document(key, &places, document.memberships),
             Err(error) => {
                 self.unreadable(key, &error);
                 return Ok(());
             }
         }
-        match kind_of(key.kind) {
+        match Kind::of_word(key.kind, &self.directory.schemas) {
             Some(kind) => self.resource(key, kind, document).await,
             None => Ok(()),
         }
@@ -139,16 +148,36 @@ impl Run<'_> {
     async fn resource(&mut self, key: &DocumentKey, kind: Kind, document: &Document) -> Result<(), Halt> {
         let Ok(id) = key.id.parse::<ResourceId>() else { return Ok(()) };
         let before = Resource::decode(kind, id, document)?;
-        let agrees = before.index_version == keys::INDEX_VERSION && before.keys == before.keys_now();
-        if agrees || before.index_version > keys::INDEX_VERSION {
+        let schemas = &self.directory.schemas;
+        let after = self.with_living_grants(&before).await?;
+        let agrees = before.index_version == keys::INDEX_VERSION && before.keys == before.keys_now(schemas);
+        if (agrees && after.is_none()) || before.index_version > keys::INDEX_VERSION {
             return Ok(());
         }
         self.ledger.suspect(&key.id);
         let now = self.now();
         let mut batch = Batch::new(entropy::commit_id(now));
-        before.clone().plan(&before, self.directory.resource_type(kind), now, &mut batch);
-        let wrong = Wrong::of(Invariant::V16, "the document names other index entries than it should");
-        self.repair(key, &[wrong], batch).await.map(|_| ())
+        let gone = Wrong::of(Invariant::V14, "has a role in a project that does not exist");
+        let strays = Wrong::of(Invariant::V16, "the document names other index entries than it should");
+        let wrong: Vec<Wrong> = after.iter().map(|_| gone.clone()).chain((!agrees).then_some(strays)).collect();
+        after.unwrap_or_else(|| before.clone()).plan(&before, schemas, now, &mut batch);
+        self.repair(key, &wrong, batch).await.map(|_| ())
+    }
+
+    /// A group without the project roles whose project does not exist; `None` when there are none such.
+    async fn with_living_grants(&self, group: &Resource) -> Result<Option<Resource>, Halt> {
+        let mut grants = group.grants();
+        if grants.is_empty() {
+            return Ok(None);
+        }
+        let projects: Vec<DocumentKey> = grants.iter().map(|grant| Kind::Project.key(grant.project)).collect();
+        let mut found = self.directory.store.get(&self.space, &projects).await?.into_iter();
+        grants.retain(|_| found.next().is_some_and(|project| project.is_some()));
+        Ok((grants.len() < projects.len()).then(|| {
+            let mut after = group.clone();
+            after.set_grants(&grants);
+            after
+        }))
     }
 
     /// The other side of the ledger: what an index holds.
@@ -247,7 +276,7 @@ impl Run<'_> {
         let mut batch = Batch::new(entropy::commit_id(self.now()));
         batch.checks.push(match document {
             None => Check::Absent { key: key.clone() },
-            Some(document) => match expected(key, &document) {
+            Some(document) => match expected(&self.directory.schemas, key, &document) {
                 Ok(places) if !claims(&places) => Check::Revision { key: key.clone(), revision: document.revision },
                 Ok(_) | Err(_) => return Ok(None),
             },
@@ -266,7 +295,7 @@ impl Run<'_> {
             let document = self.directory.store.get(&self.space, std::slice::from_ref(&key)).await?.pop().flatten();
             let Some(document) = document else { continue };
             // What cannot be read was told of in the first walk.
-            let Ok(places) = expected(&key, &document) else { continue };
+            let Ok(places) = expected(&self.directory.schemas, &key, &document) else { continue };
             self.missing(&key, &document, &places).await?;
             self.count_memberships(&key).await?;
             self.pause().await;
@@ -278,7 +307,7 @@ impl Run<'_> {
         let entry = |key_text: &String| Entry { key: key_text.clone(), id: key.id.to_string() };
         let reads = Reads {
             entries: places.entries.iter().map(|(index, text)| (Index::new(index), entry(text))).collect(),
-            unique: places.uniques.iter().map(|(name, owned)| (keys::unique_name(name), owned.clone())).collect(),
+            unique: places.uniques.iter().map(|(name, owned)| (interned(name), owned.clone())).collect(),
             ..Reads::default()
         };
         let found = self.directory.store.read(&self.space, &reads).await?;
@@ -317,7 +346,10 @@ impl Run<'_> {
     async fn rival(&mut self, key: &DocumentKey, unique: &str, owned: &str, holder: &str) -> Result<(), Halt> {
         let other = DocumentKey::new(key.kind, holder);
         let document = self.directory.store.get(&self.space, std::slice::from_ref(&other)).await?.pop().flatten();
-        let places = document.as_ref().and_then(|document| expected(&other, document).ok()).unwrap_or_default();
+        let places = document
+            .as_ref()
+            .and_then(|document| expected(&self.directory.schemas, &other, document).ok())
+            .unwrap_or_default();
         if places.uniques.contains(&(unique.to_owned(), owned.to_owned())) {
             let what = format!("has the same {unique} as {}: rename or delete one of them", name(&other));
             self.alert(Invariant::V11, name(key), what);

@@ -9,12 +9,14 @@ use super::invariant::Invariant;
 use super::ledger::Ledger;
 use super::report::{Finding, Mode, Outcome, Report};
 use crate::directory::audit::{Actor, AuditEvent, Door};
-use crate::directory::kind::Kind;
+use crate::directory::kind::{Kind, is_own};
 use crate::directory::request::{Context, Request};
 use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::{AccountId, ResourceId};
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Check, Document, DocumentKey, EventId, Index, Item, Reads, Space, StoreError, Write};
+use crate::store::{
+    Batch, Check, Document, DocumentKey, EventId, Index, Item, Reads, Space, StoreError, Write, interned,
+};
 
 /// Why a run ends before its end.
 #[derive(Debug)]
@@ -169,7 +171,7 @@ impl<'a> Run<'a> {
         for (key, document) in &others {
             match key.kind {
                 keys::OUTBOX => Box::pin(self.letter(key, document)).await?,
-                _ => self.other(key, document).await?,
+                _ => Box::pin(self.other(key, document)).await?,
             }
         }
         Ok(())
@@ -295,8 +297,9 @@ pub(super) fn name(key: &DocumentKey) -> String {
 
 /// The kinds of documents that stand in indexes that the walk knows.
 pub(super) fn known_kind(kind: &str) -> Option<&'static str> {
-    let kinds = Kind::ALL.iter().map(|kind| kind.as_str());
-    kinds.chain([keys::TOKEN, keys::OUTBOX, keys::WEBHOOK]).find(|known| *known == kind)
+    let kinds = Kind::BUILT_IN.iter().map(|kind| kind.as_str());
+    let known = kinds.chain([keys::TOKEN, keys::OUTBOX, keys::WEBHOOK]).find(|known| *known == kind);
+    known.or_else(|| is_own(kind).then(|| interned(kind)))
 }
 
 pub(super) fn index(name: impl std::fmt::Display) -> Index {

@@ -11,6 +11,7 @@ mod bulk;
 mod clients;
 mod document;
 mod failure;
+mod group_roles;
 mod history;
 mod invite;
 mod jobs;
@@ -45,6 +46,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(invite::operations());
     operations.extend(bulk::operations());
     operations.extend(things::operations());
+    operations.extend(group_roles::operations());
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());

@@ -204,7 +204,11 @@ async fn answer(
     Ok(Answer::versioned(Json(view), version))
 }
 
-async fn written(directory: &Directory, edited: Edited, kind: Kind) -> Result<Answer<Json<ThingView>>, Error> {
+pub(super) async fn written(
+    directory: &Directory,
+    edited: Edited,
+    kind: Kind,
+) -> Result<Answer<Json<ThingView>>, Error> {
     let id = edited.resource.id;
     let (context, document): (Context, Document) = directory.reread(edited).await?;
     answer(directory, &context, &Resource::decode(kind, id, &document)?).await

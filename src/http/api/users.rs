@@ -188,7 +188,9 @@ async fn list(call: Call<Query<ListQuery>>) -> Result<Answer<Json<UsersView>>, E
 async fn one(call: Call) -> Result<Answer<Json<UserView>>, Error> {
     let (context, _) = call.directory().open(&call.caller, &[]).await?;
     let record = call.directory().user_record(&context, call.path("id")).await?;
-    Ok(answer(&record))
+    let indirect = call.directory().indirect_projects(&context.space, &record).await?;
+    let view = UserView::of(&record).and(&indirect);
+    Ok(Answer::versioned(Json(view), crate::directory::version(record.revision)))
 }
 
 /// A user with the version that `If-Match` names.

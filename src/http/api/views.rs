@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::directory::Kind;
 use crate::directory::access::{self, Access};
+use crate::directory::grants::{Grant, Indirect};
 use crate::directory::record::UserRecord;
 use crate::directory::resources::Resource;
 use crate::domain::ids::ResourceId;
@@ -84,6 +86,9 @@ pub struct ProjectOfUser {
     #[serde(flatten)]
     project: ReferenceView,
     role: String,
+    /// The group that the role comes through; absent: it is their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<ReferenceView>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -118,6 +123,9 @@ pub struct ThingView {
     /// Of a license per user: how many are reserved or claimed.
     #[serde(skip_serializing_if = "Option::is_none")]
     seats_used: Option<u64>,
+    /// Of a group: the project roles that everybody in it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projects: Option<Vec<ProjectOfUser>>,
     created: String,
     last_modified: String,
     /// For `If-Match`.
@@ -207,6 +215,7 @@ impl UserView {
         let project = |it: &crate::domain::user::ProjectAssignment| ProjectOfUser {
             project: reference(it.project),
             role: it.role.clone(),
+            through: None,
         };
         UserView {
             id: user.id.to_string(),
@@ -232,6 +241,24 @@ impl UserView {
             last_modified: record.modified.to_string(),
             version: crate::directory::version(record.revision),
         }
+    }
+}
+
+impl UserView {
+    /// With the project roles that come through groups.
+    pub fn and(mut self, indirect: &[Indirect]) -> Self {
+        self.projects.extend(indirect.iter().map(|it| {
+            let through = ReferenceView { id: it.group.to_string(), name: Some(it.group_name.clone()) };
+            ProjectOfUser { through: Some(through), ..ProjectOfUser::from(&it.grant) }
+        }));
+        self
+    }
+}
+
+impl From<&Grant> for ProjectOfUser {
+    fn from(grant: &Grant) -> Self {
+        let project = ReferenceView { id: grant.project.to_string(), name: Some(grant.name.clone()) };
+        ProjectOfUser { project, role: grant.role.clone(), through: None }
     }
 }
 
@@ -263,6 +290,7 @@ impl ThingView {
             }),
             seats: per_user.and_then(|terms| terms.seats),
             seats_used: per_user.map(|_| used),
+            projects: (resource.kind == Kind::Group).then(|| resource.grants().iter().map(Into::into).collect()),
             created: resource.created.to_string(),
             last_modified: resource.modified.to_string(),
             version: crate::directory::version(resource.revision),

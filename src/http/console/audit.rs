@@ -35,7 +35,7 @@ const MAX_EXPORTED: usize = 10_000;
 /// People whom a text may mean.
 const MAX_PEOPLE: usize = 100;
 /// What an event's name begins with, and its words.
-const KINDS: [(&str, &str); 11] = [
+const KINDS: [(&str, &str); 12] = [
     ("user.", "People"),
     ("session.", "Sign-in"),
     ("mail.", "Mail"),
@@ -43,6 +43,7 @@ const KINDS: [(&str, &str); 11] = [
     ("organization.", "Organizations"),
     ("project.", "Projects"),
     ("license.", "Licenses"),
+    ("x-", "Types of your own"),
     ("client.", "Clients"),
     ("token.", "Tokens"),
     ("account.", "Settings"),

@@ -13,6 +13,7 @@ use url::form_urlencoded;
 use super::dialog::{Dialog, Field};
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer, sentence};
+use super::group_roles::{self, RoleRow};
 use crate::directory::Error;
 use crate::directory::groups::GroupPage;
 use crate::directory::kind::Kind;
@@ -75,6 +76,7 @@ struct GroupTemplate {
     name: String,
     href: String,
     managed: bool,
+    roles: Vec<RoleRow>,
     members: Vec<MemberRow>,
     total: u64,
     pages: Pages,
@@ -106,7 +108,7 @@ fn page_of(desk: &Desk) -> usize {
     desk.query.get("page").parse().ok().filter(|page| (1..1_000_000).contains(page)).unwrap_or(1)
 }
 
-fn is_managed(group: &Resource) -> bool {
+pub(super) fn is_managed(group: &Resource) -> bool {
     group.attributes.contains_key("externalId")
 }
 
@@ -166,6 +168,7 @@ async fn try_show(service: &Service, Path((account, id)): OfOne, head: &Parts) -
         frame: desk.frame(SECTION),
         name: safe_name(group.name()),
         managed: is_managed(&group),
+        roles: group_roles::rows(&group, &href),
         members: members.iter().map(row).collect(),
         total,
         pages: Pages::of(&desk, page, total, &format!("/groups/{}", group.id), ""),
@@ -285,7 +288,7 @@ async fn asked(desk: &Desk, group: &str, act: &str) -> Result<(Act, Option<Resou
     Ok((act, group))
 }
 
-async fn one(desk: &Desk, group: &str) -> Result<Resource, Away> {
+pub(super) async fn one(desk: &Desk, group: &str) -> Result<Resource, Away> {
     let found = desk.service.directory.group_page(&desk.context, group, 0, 0).await;
     found.map(|page| page.group).map_err(|error| desk.failed(&error))
 }
@@ -320,7 +323,7 @@ async fn try_carry_out(
     }
 }
 
-fn refused(desk: &Desk, dialog: &Dialog, error: &Error) -> Result<Response, Away> {
+pub(super) fn refused(desk: &Desk, dialog: &Dialog, error: &Error) -> Result<Response, Away> {
     match sentence(error) {
         Some((status, words)) => Ok(dialog.refuse(desk, status, &words)),
         None => Err(desk.failed(error)),

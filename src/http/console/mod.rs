@@ -17,6 +17,7 @@ mod export;
 pub mod format;
 mod frame;
 mod gate;
+mod group_roles;
 mod groups;
 mod import;
 mod jobs;
@@ -64,6 +65,7 @@ pub fn router() -> Router<Service> {
         .merge(dialogs::router())
         .merge(provisioning::router())
         .merge(groups::router())
+        .merge(group_roles::router())
         .merge(webhooks::router())
         .route("/admin/{account}/compare", get(compare::show).post(compare::compare))
         .route("/admin/{account}/outbox", get(outbox::show))

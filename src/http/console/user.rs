@@ -39,6 +39,14 @@ struct Project {
     href: String,
 }
 
+/// A project role that comes through a group.
+struct Through {
+    name: String,
+    role: String,
+    group: String,
+    href: String,
+}
+
 struct OpenSession {
     began: String,
     seen: String,
@@ -79,6 +87,7 @@ struct UserTemplate {
     licenses: Vec<License>,
     wants_seats: bool,
     projects: Vec<Project>,
+    through: Vec<Through>,
     invitation: Option<InvitationPanel>,
     invitable: bool,
     revocable: bool,
@@ -139,6 +148,16 @@ fn template(desk: &Desk, detail: &UserDetail) -> UserTemplate {
                 name: named(&assigned.project),
                 role: assigned.role.clone(),
                 href: format!("{href}/projects/{}", assigned.project),
+            })
+            .collect(),
+        through: detail
+            .indirect
+            .iter()
+            .map(|indirect| Through {
+                name: shown(&indirect.grant.name),
+                role: indirect.grant.role.clone(),
+                group: shown(&indirect.group_name),
+                href: desk.path(&format!("/groups/{}", indirect.group)),
             })
             .collect(),
         invitation: invitation(record, detail.queued.as_ref()),

@@ -10,16 +10,17 @@ use serde_json::{Map, Value};
 use super::members::Members;
 use super::reply::{self, Failure};
 use super::route::Action;
-use crate::directory::beside::Names;
+use crate::directory::beside::{Beside, Names};
 use crate::directory::editing::Edited;
 use crate::directory::error::readable;
 use crate::directory::provision::IfMatch;
 use crate::directory::record::UserRecord;
-use crate::directory::{Context, Error, Kind, Request, version};
+use crate::directory::{Context, Error, Kind, Request, grants, version};
 use crate::domain::ids::ResourceId;
 use crate::http::service::Service;
 use crate::scim::list::{ListResponse, Query};
 use crate::scim::projection::Projection;
+use crate::scim::table::USHERD_USER_URN;
 use crate::scim::{Profile, Tolerance};
 use crate::store::Document;
 
@@ -37,8 +38,7 @@ pub struct Call<'a> {
 struct Outgoing<'a> {
     body: &'a [u8],
     meta: Value,
-    /// The value of [`Kind::beside`], as JSON text.
-    beside: Option<&'a str>,
+    beside: &'a Beside,
     /// `active` as the provider asserted it, where its profile wants that echoed.
     active: Option<bool>,
 }
@@ -137,7 +137,7 @@ impl Call<'_> {
         let beside = self.beside(&context, &found.documents, &projection).await?;
         let mut resources = Vec::with_capacity(found.documents.len());
         for ((id, document), beside) in found.documents.iter().zip(&beside) {
-            let outgoing = self.outgoing(*id, document, beside.as_deref(), &profile);
+            let outgoing = self.outgoing(*id, document, beside, &profile);
             let written = outgoing.and_then(|outgoing| outgoing.write(self.kind, &projection));
             let read = written
                 .and_then(|written| serde_json::from_slice(&written).map_err(|error| Error::damaged("body", error)));
@@ -173,7 +173,7 @@ impl Call<'_> {
         let beside = if self.kind == Kind::Group && projection.wants("members") {
             let first = directory.members_page(&context.space, id, None).await?;
             if first.rest.is_some() {
-                let head = self.outgoing(id, &document, None, &profile)?.write(self.kind, projection)?;
+                let head = self.outgoing(id, &document, &Beside::default(), &profile)?.write(self.kind, projection)?;
                 let (directory, space) = (Arc::clone(directory), context.space.clone());
                 let members = Members { directory, space, group: id, projection: projection.clone() };
                 return Ok(self.single(status, id, document.revision, members.body(head, first)));
@@ -182,11 +182,12 @@ impl Call<'_> {
                 true => directory.names_of(&context.space, &first.members).await?,
                 false => Names::new(),
             };
-            (!first.members.is_empty()).then(|| directory.members_value(&first.members, &names))
+            let value = (!first.members.is_empty()).then(|| directory.members_value(&first.members, &names));
+            Beside { value, projects: Vec::new() }
         } else {
-            self.beside(context, &[(id, document.clone())], projection).await?.pop().flatten()
+            self.beside(context, &[(id, document.clone())], projection).await?.pop().unwrap_or_default()
         };
-        let body = self.outgoing(id, &document, beside.as_deref(), &profile)?.write(self.kind, projection)?;
+        let body = self.outgoing(id, &document, &beside, &profile)?.write(self.kind, projection)?;
         Ok(self.single(status, id, document.revision, body))
     }
 
@@ -201,14 +202,14 @@ impl Call<'_> {
         let directory = &self.service.directory;
         let profile = directory.profile_of(context)?;
         let id = record.user.id;
-        let groups = match record.memberships > 0 && projection.wants("groups") {
-            true => directory.groups_of_user(context, id).await?,
-            false => None,
+        let beside = match record.memberships > 0 && wants_beside(Kind::User, projection) {
+            true => directory.beside_user(context, id).await?,
+            false => Beside::default(),
         };
         let outgoing = Outgoing {
             body: &record.body(directory.user_type()),
             meta: directory.meta_of(self.kind, id, record.created, record.modified, record.revision),
-            beside: groups.as_deref(),
+            beside: &beside,
             active: asserted(record, &profile),
         };
         self.caller.notes.tolerated(outgoing.active.map(|_| Tolerance::AssertedActive));
@@ -222,12 +223,12 @@ impl Call<'_> {
         context: &Context,
         documents: &[(ResourceId, Document)],
         projection: &Projection,
-    ) -> Result<Vec<Option<String>>, Failure> {
-        if self.kind.beside().is_some_and(|name| projection.wants(name)) {
+    ) -> Result<Vec<Beside>, Failure> {
+        if wants_beside(self.kind, projection) {
             let with_names = projection.asks_for("members", "display");
             Ok(self.service.directory.beside(&context.space, self.kind, documents, with_names).await?)
         } else {
-            Ok(vec![None; documents.len()])
+            Ok(vec![Beside::default(); documents.len()])
         }
     }
 
@@ -235,7 +236,7 @@ impl Call<'_> {
         &self,
         id: ResourceId,
         document: &'d Document,
-        beside: Option<&'d str>,
+        beside: &'d Beside,
         profile: &Profile,
     ) -> Result<Outgoing<'d>, Error> {
         let active = match self.kind == Kind::User && profile.tolerates(Tolerance::AssertedActive) {
@@ -288,10 +289,11 @@ impl Outgoing<'_> {
     /// The whole resource. In the common case what is beside the body is put behind it without reading it.
     fn write(&self, kind: Kind, projection: &Projection) -> Result<Vec<u8>, Error> {
         let damaged = |error| Error::damaged("body", error);
-        let beside = kind.beside().zip(self.beside);
-        if projection.is_identity() && self.active.is_none() {
+        let value = self.beside.value.as_deref();
+        let beside = kind.beside().zip(value);
+        if projection.is_identity() && self.active.is_none() && self.beside.projects.is_empty() {
             let body = self.body.strip_suffix(b"}").ok_or_else(|| Error::damaged("body", "no object"))?;
-            let mut written = Vec::with_capacity(body.len() + self.beside.map_or(0, str::len) + 256);
+            let mut written = Vec::with_capacity(body.len() + value.map_or(0, str::len) + 256);
             written.extend_from_slice(body);
             if let Some((name, value)) = beside {
                 written.extend_from_slice(format!(",\"{name}\":").as_bytes());
@@ -309,10 +311,17 @@ impl Outgoing<'_> {
         if let Some((name, value)) = beside {
             resource.insert(name.to_owned(), serde_json::from_str(value).map_err(damaged)?);
         }
+        grants::add_items(&mut resource, &self.beside.projects);
         resource.insert("meta".to_owned(), self.meta.clone());
         projection.apply(&mut resource);
         serde_json::to_vec(&resource).map_err(damaged)
     }
+}
+
+/// Whether anybody will read what stands beside resources of this kind. What comes with `groups` is read with them.
+fn wants_beside(kind: Kind, projection: &Projection) -> bool {
+    let wants_projects = kind == Kind::User && projection.wants_of(Some(USHERD_USER_URN), "projects");
+    wants_projects || kind.beside().is_some_and(|name| projection.wants(name))
 }
 
 /// What the provider asserted last, where it differs from what is so (scim decisions: Okta would loop otherwise).

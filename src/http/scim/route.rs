@@ -57,7 +57,7 @@ impl Route {
             [".search"] => Err(not_offered("queries over all resource types; search each of them")),
             ["Bulk"] => Err(not_offered("bulk requests; send each operation by itself")),
             [endpoint, rest @ ..] => {
-                let kind = table.resource_type_at(endpoint).and_then(|found| Kind::named(&found.name));
+                let kind = table.resource_type_at(endpoint).map(Kind::of);
                 let kind = kind.ok_or_else(|| unknown(path))?;
                 Ok(Route::Resource { kind, action: Action::parse(method, rest).ok_or_else(|| unknown(path))?? })
             }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::fault::Fault;
 use crate::domain::ids::CommitId;
 use crate::domain::time::Timestamp;
-use crate::store::kinds;
 use crate::store::model::{Document, DocumentKey, EventId, Index, Owner, Space};
+use crate::store::names;
 
 /// The version of the tables that this release reads and writes.
 pub(super) const SCHEMA: u64 = 1;
@@ -160,7 +160,7 @@ pub(super) fn decode_wake(rest: &[u8]) -> Result<(Timestamp, Owner), Fault> {
 /// From `kind:id`.
 pub(super) fn decode_owner(member: &[u8]) -> Option<Owner> {
     let (kind, id) = std::str::from_utf8(member).ok()?.split_once(':')?;
-    Some(DocumentKey { kind: kinds::intern(kind), id: id.into() })
+    Some(DocumentKey { kind: names::interned(kind), id: id.into() })
 }
 
 pub(super) fn decode_event_id(rest: &[u8]) -> Result<EventId, Fault> {

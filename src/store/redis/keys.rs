@@ -1,7 +1,7 @@
 //! The names of the Redis keys. The keyspace itself is described in the parent module.
 
-use crate::store::kinds;
 use crate::store::model::{DocumentKey, Index, Owner, Space};
+use crate::store::names;
 
 /// Makes the keys of one Redis.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ pub(super) fn owner_member(owner: &Owner) -> String {
 
 pub(super) fn owner(member: &str) -> Option<Owner> {
     let (kind, id) = member.split_once(':')?;
-    Some(DocumentKey { kind: kinds::intern(kind), id: id.into() })
+    Some(DocumentKey { kind: names::interned(kind), id: id.into() })
 }
 
 #[cfg(test)]

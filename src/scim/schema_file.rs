@@ -1,14 +1,13 @@
-//! Reads schemas from JSON: the built-in table and the operator's own extensions.
+//! Reads schemas from JSON: those of the built-in table and the operator's own ([`super::operator`]).
 //!
 //! The form is the schema document of RFC 7643 §7 with the defaults of that section, so that a line of data says only
-//! what is special. An operator's file adds `"extends": ["User"]` and, if every such resource must have it,
-//! `"required": true`. All mistakes of a file are reported at once, each with its place.
+//! what is special. All mistakes of a file are reported at once, each with its place.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::schema::{Attribute, ExtensionRef, Mutability, Returned, Schema, SchemaTable, Storage, Type, Uniqueness};
+use super::schema::{Attribute, Mutability, Returned, Schema, Storage, Type, Uniqueness};
 
 /// One mistake in a schema file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,45 +20,22 @@ pub struct SchemaProblem {
     pub message: String,
 }
 
-impl SchemaTable {
-    /// The table with the operator's extensions added.
-    ///
-    /// `files` are names (for messages) and texts. Either every file is good, or every problem of every file is
-    /// returned.
-    pub fn extended<'a>(
-        mut self,
-        files: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<SchemaTable, Vec<SchemaProblem>> {
-        let mut problems = Vec::new();
-        for (file, text) in files {
-            let mut reader = Reader { file, problems: &mut problems, builtin: false };
-            if let Some(extension) = reader.extension(text, &self) {
-                for name in &extension.extends {
-                    if let Some(kind) = self.resource_types.iter_mut().find(|kind| kind.name.eq_ignore_ascii_case(name))
-                    {
-                        let schema = extension.schema.id.clone();
-                        kind.extensions.push(ExtensionRef { schema, required: extension.required });
-                    }
-                }
-                self.schemas.push(extension.schema);
-            }
-        }
-        if problems.is_empty() { Ok(self) } else { Err(problems) }
-    }
-}
-
-struct Extension {
-    schema: Schema,
-    extends: Vec<String>,
-    required: bool,
-}
-
 /// Reads one file and collects what is wrong with it.
 pub(super) struct Reader<'a> {
     pub file: &'a str,
     pub problems: &'a mut Vec<SchemaProblem>,
-    /// Built-in schemas may say where values are kept, and that they are unique, since code answers for both.
-    pub builtin: bool,
+    pub purpose: Purpose,
+}
+
+/// What a schema is for, which decides what it may promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Built in: says where values are kept, and that they are unique, since code answers for both.
+    Builtin,
+    /// An operator's extension of a resource type.
+    Extension,
+    /// The core schema of an operator's own resource type, whose unique values have keys in the store.
+    Core,
 }
 
 const ATTRIBUTE_KEYS: [&str; 12] = [
@@ -77,61 +53,17 @@ const ATTRIBUTE_KEYS: [&str; 12] = [
     "subAttributes",
 ];
 
+/// What [`super::schema::Attribute::unique_key`] makes a key of.
+const UNIQUE_TYPES: [Type; 3] = [Type::String, Type::Reference, Type::Integer];
+
 impl Reader<'_> {
-    fn problem(&mut self, place: &str, message: impl fmt::Display) {
+    pub fn problem(&mut self, place: &str, message: impl fmt::Display) {
         let place = if place.is_empty() { "/" } else { place };
         self.problems.push(SchemaProblem {
             file: self.file.to_owned(),
             place: place.to_owned(),
             message: message.to_string(),
         });
-    }
-
-    fn extension(&mut self, text: &str, table: &SchemaTable) -> Option<Extension> {
-        let before = self.problems.len();
-        let value = match serde_json::from_str::<Value>(text) {
-            Ok(value) => value,
-            Err(error) => {
-                self.problem("", format_args!("not JSON: {error}"));
-                return None;
-            }
-        };
-        let Some(object) = value.as_object() else {
-            self.problem("", "a schema file holds one JSON object");
-            return None;
-        };
-        self.refuse_unknown(
-            object,
-            "",
-            &["schemas", "id", "name", "description", "attributes", "meta", "extends", "required"],
-        );
-        let schema = self.schema(object)?;
-        if table.schema(&schema.id).is_some() {
-            self.problem("/id", format_args!("the schema {} exists already", schema.id));
-        }
-        let extends = self.extends(object, table);
-        let required = self.flag(object, "", "required", false);
-        if required && !schema.attributes.iter().any(|attribute| attribute.required) {
-            self.problem("/required", "a required extension has at least one required attribute");
-        }
-        (self.problems.len() == before).then_some(Extension { schema, extends, required })
-    }
-
-    fn extends(&mut self, object: &Map<String, Value>, table: &SchemaTable) -> Vec<String> {
-        let extends = self.texts(object, "", "extends");
-        if extends.is_empty() {
-            self.problem("/extends", "name at least one resource type, as in [\"User\"]");
-        }
-        for (i, name) in extends.iter().enumerate() {
-            if table.resource_type(name).is_none() {
-                let known: Vec<&str> = table.resource_types.iter().map(|kind| kind.name.as_str()).collect();
-                self.problem(
-                    &format!("/extends/{i}"),
-                    format_args!("no resource type `{name}`; there are {}", known.join(", ")),
-                );
-            }
-        }
-        extends
     }
 
     /// `None` when the schema has no usable URN; other mistakes are reported and patched over.
@@ -180,7 +112,7 @@ impl Reader<'_> {
     }
 
     fn attribute(&mut self, object: &Map<String, Value>, place: &str, nested: bool) -> Option<Attribute> {
-        let extra: &[&str] = if self.builtin { &["storage"] } else { &[] };
+        let extra: &[&str] = if self.purpose == Purpose::Builtin { &["storage"] } else { &[] };
         let known: Vec<&str> = ATTRIBUTE_KEYS.iter().chain(extra).copied().collect();
         self.refuse_unknown(object, place, &known);
         let name = self.text(object, place, "name")?;
@@ -244,27 +176,40 @@ impl Reader<'_> {
         if attribute.mutability == Mutability::WriteOnly && attribute.returned != Returned::Never {
             self.problem(&format!("{place}/returned"), "what is writeOnly is returned `never`");
         }
-        if attribute.required && attribute.mutability == Mutability::ReadOnly && !self.builtin {
+        if attribute.required && attribute.mutability == Mutability::ReadOnly && self.purpose != Purpose::Builtin {
             self.problem(
                 &format!("{place}/required"),
                 "nobody could supply an attribute that is readOnly and required",
             );
         }
-        if attribute.uniqueness != Uniqueness::None && !self.builtin {
-            self.problem(
-                &format!("{place}/uniqueness"),
-                "uniqueness of extension attributes is not enforced: say `none`",
-            );
+        if attribute.uniqueness != Uniqueness::None
+            && let Some(why) = self.cannot_be_unique(attribute, nested)
+        {
+            self.problem(&format!("{place}/uniqueness"), why);
         }
     }
 
-    fn refuse_unknown(&mut self, object: &Map<String, Value>, place: &str, known: &[&str]) {
+    fn cannot_be_unique(&self, attribute: &Attribute, nested: bool) -> Option<&'static str> {
+        match self.purpose {
+            Purpose::Builtin => None,
+            Purpose::Extension => Some("uniqueness of extension attributes is not enforced: say `none`"),
+            Purpose::Core if attribute.uniqueness == Uniqueness::Global => {
+                Some("values are kept apart within an account, not in the world: say `server`")
+            }
+            Purpose::Core if nested || attribute.multi_valued || !UNIQUE_TYPES.contains(&attribute.kind) => {
+                Some("only a single string, reference or integer of the resource itself can be unique: say `none`")
+            }
+            Purpose::Core => None,
+        }
+    }
+
+    pub fn refuse_unknown(&mut self, object: &Map<String, Value>, place: &str, known: &[&str]) {
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
             self.problem(&format!("{place}/{key}"), format_args!("unknown key; known are {}", known.join(", ")));
         }
     }
 
-    fn text(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Option<String> {
+    pub fn text(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Option<String> {
         let text = self.optional_text(object, place, key).filter(|text| !text.is_empty());
         if text.is_none() && object.get(key).is_none_or(Value::is_string) {
             self.problem(&format!("{place}/{key}"), "missing");
@@ -272,7 +217,7 @@ impl Reader<'_> {
         text
     }
 
-    fn optional_text(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Option<String> {
+    pub fn optional_text(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Option<String> {
         match object.get(key) {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
@@ -283,7 +228,7 @@ impl Reader<'_> {
         }
     }
 
-    fn texts(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Vec<String> {
+    pub fn texts(&mut self, object: &Map<String, Value>, place: &str, key: &str) -> Vec<String> {
         let strings = match object.get(key) {
             None => Some(Vec::new()),
             Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
@@ -295,7 +240,7 @@ impl Reader<'_> {
         })
     }
 
-    fn flag(&mut self, object: &Map<String, Value>, place: &str, key: &str, default: bool) -> bool {
+    pub fn flag(&mut self, object: &Map<String, Value>, place: &str, key: &str, default: bool) -> bool {
         match object.get(key) {
             None => default,
             Some(Value::Bool(flag)) => *flag,
@@ -320,62 +265,5 @@ impl Reader<'_> {
             self.problem(&format!("{place}/{key}"), format_args!("one of {} is due", words.join(", ")));
             default
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EXAMPLE: &str = include_str!("../../config/schemas/example-hr.json");
-
-    #[test]
-    fn the_example_extension_is_loaded_and_its_attributes_are_found() {
-        let table = SchemaTable::builtin().extended([("example-hr.json", EXAMPLE)]).expect("the example is good");
-        let user = table.resource_type("User").expect("a built-in type");
-        let urn = user.extension("URN:EXAMPLE:PARAMS:SCIM:SCHEMAS:HR:2.0:USER").expect("declared");
-        let schema = table.schema(urn).expect("loaded");
-        assert_eq!(schema.attribute("BADGENUMBER").map(|found| found.mutability), Some(Mutability::Immutable));
-        assert_eq!(schema.attribute("rooms").map(|found| found.multi_valued), Some(true));
-    }
-
-    #[test]
-    fn every_mistake_of_every_file_is_reported_with_its_place() {
-        let bad = r#"{"id": "hr", "name": "HR", "colour": 1, "extends": ["User", "Robot"], "attributes": [
-            {"name": "1st", "type": "text"},
-            {"name": "a", "type": "complex"},
-            {"name": "A", "uniqueness": "server"},
-            {"name": "link", "type": "reference"},
-            {"name": "c", "type": "complex", "subAttributes": [{"name": "d", "type": "complex", "subAttributes": [{"name": "e"}]}]},
-            {"type": "string"}
-        ]}"#;
-        let problems = SchemaTable::builtin()
-            .extended([("bad.json", bad), ("worse.json", "{"), ("list.json", "[]")])
-            .expect_err("nothing of this is good");
-        let places: Vec<(&str, &str)> = problems.iter().map(|p| (p.file.as_str(), p.place.as_str())).collect();
-        for expected in [
-            ("bad.json", "/colour"),
-            ("bad.json", "/id"),
-            ("bad.json", "/extends/1"),
-            ("bad.json", "/attributes/0/name"),
-            ("bad.json", "/attributes/0/type"),
-            ("bad.json", "/attributes/1/subAttributes"),
-            ("bad.json", "/attributes/2/name"),
-            ("bad.json", "/attributes/2/uniqueness"),
-            ("bad.json", "/attributes/3/referenceTypes"),
-            ("bad.json", "/attributes/4/subAttributes/0/type"),
-            ("bad.json", "/attributes/5/name"),
-            ("worse.json", "/"),
-            ("list.json", "/"),
-        ] {
-            assert!(places.contains(&expected), "{expected:?} in {places:?}");
-        }
-    }
-
-    #[test]
-    fn a_schema_of_the_table_cannot_be_replaced() {
-        let taken = EXAMPLE.replace("urn:example:params:scim:schemas:hr:2.0:User", crate::scim::table::USER_URN);
-        let problems = SchemaTable::builtin().extended([("taken.json", taken.as_str())]).expect_err("taken");
-        assert_eq!(problems[0].place, "/id");
     }
 }
