@@ -56,6 +56,7 @@ pub mod memberships;
 pub mod notes;
 pub mod nudge;
 pub mod outbox;
+pub mod paging;
 mod plan;
 pub mod profile;
 pub mod provision;
