@@ -12,7 +12,7 @@ const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 
 /// People `u000` and so on, beside the first admin.
 fn people(store: Store, count: usize, overrides: &[(&str, &str)]) -> Daemon {
-    let overrides = [&[("USHERD_PROVISIONING__ADMIT", "silent")], overrides].concat();
+    let overrides = [&[("USHERD_PROVISIONING__ADMIT", "silent")][..], overrides].concat();
     let daemon = Daemon::start(store, &overrides);
     let made: Vec<Value> = (0..count)
         .map(|number| {
@@ -107,7 +107,7 @@ fn a_search_by_post_pages_by_cursor_too(#[values(Store::Embedded, Store::Redis)]
 fn what_comes_and_goes_between_two_pages_moves_nobody(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let daemon = people(store, 6, &[]);
     for order in [&[][..], &[("sortBy", "userName")]] {
-        let parameters = [&[("filter", "userName sw \"u\""), ("count", "2")], order].concat();
+        let parameters = [&[("filter", "userName sw \"u\""), ("count", "2")][..], order].concat();
         let first = query(&daemon, &[&parameters[..], &[("cursor", "")]].concat()).json();
         let [kept, last] = names(&first).try_into().unwrap();
         // The last one of the page goes, the first one is changed, and somebody comes.

@@ -86,7 +86,7 @@ fn cursors_lead_from_one_type_to_the_next(#[values(Store::Embedded, Store::Redis
         let mut joined = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page = query(&daemon, &[parameters, &[("count", "3"), ("cursor", &cursor)]].concat());
+            let page = query(&daemon, &[parameters, &[("count", "3"), ("cursor", cursor.as_str())]].concat());
             assert_eq!(page["totalResults"], 10);
             joined.extend(shown(&page));
             match page.get("nextCursor") {
@@ -131,7 +131,7 @@ fn a_query_at_the_root_looks_at_no_more_than_one_of_a_single_type(
     let mut found = 0;
     let mut cursor = String::new();
     loop {
-        let page = query(&daemon, &[("filter", "name pr or displayName sw \"g\""), ("cursor", &cursor)]);
+        let page = query(&daemon, &[("filter", "name pr or displayName sw \"g\""), ("cursor", cursor.as_str())]);
         found += page["Resources"].as_array().unwrap().len();
         pages += 1;
         match page.get("nextCursor") {

@@ -180,7 +180,7 @@ fn request() -> impl Strategy<Value = (&'static str, String, Option<Value>)> {
         body().prop_map(|body| ("POST", "/.search".to_owned(), body)),
         word().prop_map(|word| ("GET", format!("/Users?{}", query(&[("cursor", &word)])), None)),
         body().prop_map(|body| ("POST", "/Bulk".to_owned(), body)),
-        2 => bulk().prop_map(|body| ("POST", "/Bulk".to_owned(), Some(body))),
+        bulk().prop_map(|body| ("POST", "/Bulk".to_owned(), Some(body))),
         (word(), word()).prop_map(|(a, b)| {
             ("GET", format!("/Users?{}", query(&[("attributes", &a), ("sortBy", &b), ("count", &b)])), None)
         }),
