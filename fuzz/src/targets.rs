@@ -1,9 +1,10 @@
-//! What must hold whatever a client sends: `cargo fuzz run filter` (and `path`, `patch`, `body`) looks for an input
+//! What must hold whatever a client sends: `cargo fuzz run filter` (and `path`, `patch`, `body`, `bulk`) looks for an input
 //! that breaks it, and `tests/conformance` feeds the same functions with generated ones.
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
+use usherd::scim::bulk::{BulkRequest, Method, Outcome, Run};
 use usherd::scim::patch;
 use usherd::scim::path::PatchPath;
 use usherd::scim::profile::Applied;
@@ -86,6 +87,38 @@ pub fn body(input: &[u8]) {
             }
         }
     }
+}
+
+/// A bulk request is refused, or comes to its end with a row for every operation, whatever becomes of them; no id that
+/// was given out is asked for by its bulkId any more.
+pub fn bulk(input: &[u8]) {
+    let Ok(body) = serde_json::from_slice::<Value>(input) else { return };
+    let request = match BulkRequest::read(body, 1_000) {
+        Err(error) if error.status == 413 => return,
+        Err(error) => return refused(&error),
+        Ok(request) => request,
+    };
+    let (count, stops) = (request.operations.len(), request.fail_on_errors.is_some());
+    let mut run = Run::of(request, "https://example.com/v2");
+    let mut tasks = 0;
+    while let Some(task) = run.next_task() {
+        tasks += 1;
+        assert!(tasks <= 2 * count, "for ever");
+        assert!(task.method == Method::Delete || task.data.is_some());
+        let fails = tasks % 5 == 4;
+        run.report(match task.method {
+            _ if fails => Outcome::Failed(ScimError::invalid_value("no")),
+            Method::Post => {
+                let location = Some(format!("https://example.com/v2{}/{tasks}", task.path));
+                Outcome::Done { status: 201, location, version: None }
+            }
+            Method::Put | Method::Patch | Method::Delete => {
+                Outcome::Done { status: 200, location: None, version: None }
+            }
+        });
+    }
+    let rows = run.response()["Operations"].as_array().map_or(0, Vec::len);
+    assert!(rows == count || (stops && rows <= count), "{rows} of {count}");
 }
 
 /// A user with something in most places.

@@ -56,6 +56,7 @@ impl Faces {
             words: Arc::new(mailer.templates().words().clone()),
             settings: Arc::new(ServiceSettings {
                 scim: settings.scim_limits(),
+                request_deadline: settings.http.request_deadline,
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),
                 secure_cookies: public_url.is_https(),
                 photo_hosts: settings.console.photo_hosts.clone(),

@@ -75,7 +75,7 @@ async fn method_not_allowed(request: Request) -> Response {
 /// Renders what a layer refuses.
 pub fn refuse(refused: &Refused<'_>, refusal: Refusal) -> Response {
     let id = refused.request_id.map(ToString::to_string);
-    plain(refused.uri.path(), refused.wants_html, refusal.status(), refusal.detail(), id.as_deref())
+    plain(refused.uri.path(), refused.wants_html, refusal.status(), &refusal.detail(), id.as_deref())
 }
 
 /// One error in the language of the path: SCIM, JSON or HTML.

@@ -88,6 +88,7 @@ impl Settings {
             queries: directory::settings::Queries {
                 default_page: self.scim.default_page,
                 max_page: self.scim.max_page,
+                cursor_timeout: self.scim.cursor_timeout,
                 max_scan: self.scim.max_scan,
                 filter: FilterBounds {
                     depth: usize::try_from(self.scim.filter_depth).unwrap_or(usize::MAX),
@@ -131,15 +132,18 @@ impl Settings {
     /// What SCIM advertises, because it is enforced.
     pub fn scim_limits(&self) -> discovery::Limits {
         discovery::Limits {
-            bulk: None,
+            bulk: Some(discovery::BulkLimits {
+                max_operations: usize::try_from(self.scim.bulk_operations).unwrap_or(usize::MAX),
+                max_payload_size: self.scim.bulk_payload,
+            }),
             max_results: self.scim.max_page,
             sort: true,
             etag: true,
             pagination: Some(discovery::Pagination {
-                cursor: false,
+                cursor: true,
                 default_page_size: self.scim.default_page,
                 max_page_size: self.scim.max_page,
-                cursor_timeout: None,
+                cursor_timeout: Some(self.scim.cursor_timeout.as_secs()),
             }),
             interop_profile: false,
             documentation_uri: None,

@@ -261,6 +261,7 @@ fn scim(r: &mut Reader) -> Scim {
     Scim {
         default_page: r.value("scim.default_page", count(1..=10_000)),
         max_page: r.value("scim.max_page", count(1..=10_000)),
+        cursor_timeout: r.value("scim.cursor_timeout", span_in(SECOND..=7 * DAY)),
         max_scan: r.value("scim.max_scan", count(100..=10_000_000)),
         filter_depth: r.value("scim.filter_depth", count(1..=200)),
         filter_length: r.value("scim.filter_length", size_in(100..=1 << 20, "100B and 1MiB")),

@@ -209,6 +209,7 @@ pub struct Limits {
 pub struct Scim {
     pub default_page: usize,
     pub max_page: usize,
+    pub cursor_timeout: Duration,
     pub max_scan: usize,
     pub filter_depth: u32,
     /// Bytes.

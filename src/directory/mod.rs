@@ -60,6 +60,7 @@ pub mod notes;
 pub mod nudge;
 pub mod outbox;
 pub mod own_types;
+pub mod paging;
 mod plan;
 pub mod profile;
 pub mod provision;

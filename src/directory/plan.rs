@@ -41,6 +41,9 @@ impl Planned<'_> {
     pub fn plan(self, filter: Option<&Filter>) -> Plan {
         let all = self.kind.as_str().to_owned();
         let Some(filter) = filter else { return Plan::Exact(all) };
+        if self.asks_for_others(filter) {
+            return Plan::Nothing;
+        }
         if let Some(Plan::Exact(index)) = self.status(filter) {
             return Plan::Exact(index);
         }
@@ -148,6 +151,19 @@ impl Planned<'_> {
             }
             Filter::ValuePath(path, inner) if path.is_core(self.resource_type, name, None) => value_in(inner),
             _ => None,
+        }
+    }
+
+    /// Whether only resources of other types can satisfy the filter, as with `meta.resourceType eq "Group"` in a query
+    /// over several of them (RFC 7644 §3.4.2.1).
+    fn asks_for_others(self, filter: &Filter) -> bool {
+        match filter {
+            Filter::Compare(path, Operator::Eq, Value::String(value)) => {
+                path.is_core(self.resource_type, "meta", Some("resourceType")) && *value != self.resource_type.name
+            }
+            Filter::And(sides) => sides.iter().any(|side| self.asks_for_others(side)),
+            Filter::Or(sides) => sides.iter().all(|side| self.asks_for_others(side)),
+            Filter::Compare(..) | Filter::Present(_) | Filter::ValuePath(..) | Filter::Not(_) => false,
         }
     }
 

@@ -11,9 +11,7 @@ use super::request::{Context, Request};
 use super::{Directory, grants, keys, version};
 use crate::domain::ids::ResourceId;
 use crate::domain::time::Timestamp;
-use crate::scim::list::{PageSizes, Paging, Query};
-use crate::scim::profile::{Applied, Tolerance};
-use crate::scim::sort::Sort;
+use crate::scim::sort::{Sort, SortKey};
 use crate::scim::{Filter, ScimError, ScimType};
 use crate::store::{Bounds, Document, DocumentKey, Index, Page};
 
@@ -34,8 +32,15 @@ pub struct Found {
     pub documents: Vec<(ResourceId, Document)>,
 }
 
+/// A resource that satisfies a filter, with what it is sorted by.
+pub(super) struct Match {
+    pub key: Option<SortKey>,
+    pub id: ResourceId,
+    pub document: Document,
+}
+
 /// Documents are read in chunks of this many.
-const CHUNK: usize = 500;
+pub(super) const CHUNK: usize = 500;
 
 impl Directory {
     /// One resource, as stored.
@@ -56,68 +61,76 @@ impl Directory {
         Ok((context, id, document))
     }
 
-    /// A SCIM query, read as the profile of its token has it. With the page comes the index of its first resource.
-    ///
-    /// # Errors
-    /// `invalidFilter` and `invalidValue` for a bad query; else as [`Directory::search`].
-    pub async fn query(&self, request: &Request, kind: Kind, query: &Query) -> Result<(Context, usize, Found), Error> {
-        let (context, _) = self.open(request, &[]).await?;
-        context.require(kind.scope())?;
-        let profile = self.profile_of(&context)?;
-        let resource_type = self.resource_type(kind);
-        let mut applied = Applied::new();
-        let filter =
-            query.filter.as_deref().map(|text| Filter::parse_noting(text, &profile, &mut applied)).transpose()?;
-        if let Some(filter) = &filter {
-            filter.check(&self.schemas, resource_type, &profile)?;
-            let stricter = profile.with(Tolerance::UnknownFilterAttributes, false);
-            if filter.check(&self.schemas, resource_type, &stricter).is_err() {
-                applied.insert(Tolerance::UnknownFilterAttributes);
-            }
-        }
-        request.notes.tolerated(applied);
-        let limits = self.settings.queries;
-        let sizes = PageSizes { default: limits.default_page, max: limits.max_page };
-        let paging = Paging::parse(query.start_index.as_deref(), query.count.as_deref(), sizes)?;
-        let (by, order) = (query.sort_by.as_deref(), query.sort_order.as_deref());
-        let sort = Sort::parse(by, order, &self.schemas, resource_type)?;
-        let search = Search { filter, sort, start_index: paging.start_index, count: paging.count };
-        let found = self.search(&context, kind, &search).await?;
-        request.notes.found(found.total);
-        Ok((context, paging.start_index, found))
-    }
-
-    /// The resources of a filter, in the order they were made unless sorted.
+    /// The resources of a filter, in the order they were made.
     ///
     /// # Errors
     /// `tooMany` when no index answers the filter and there are more resources than one request may read.
     pub async fn search(&self, context: &Context, kind: Kind, search: &Search) -> Result<Found, Error> {
-        let planned = Planned { kind, resource_type: self.resource_type(kind), schemas: &self.schemas };
-        let plan = planned.plan(search.filter.as_ref());
-        if let (Plan::Exact(index), None) = (&plan, &search.sort) {
-            return self.page_of_index(context, kind, &Index::new(index), search).await;
+        let mut left = self.settings.queries.max_scan;
+        self.page_of(context, kind, search, &mut left).await?.ok_or_else(|| self.too_many(kind))
+    }
+
+    /// As [`Directory::search`]; `None` when that would look at more than the `left` resources that this request may
+    /// still look at.
+    pub(super) async fn page_of(
+        &self,
+        context: &Context,
+        kind: Kind,
+        search: &Search,
+        left: &mut usize,
+    ) -> Result<Option<Found>, Error> {
+        let planned = self.planned(kind);
+        if let Plan::Exact(index) = planned.plan(search.filter.as_ref()) {
+            return self.page_of_index(context, kind, &Index::new(index), search).await.map(Some);
         }
-        let candidates = self.candidates(context, kind, &plan).await?;
+        let Some(matching) = self.matching(context, kind, search, left).await? else { return Ok(None) };
+        let total = matching.len();
+        let page = matching.into_iter().skip(search.start_index.saturating_sub(1)).take(search.count);
+        Ok(Some(Found { total, documents: page.map(|found| (found.id, found.document)).collect() }))
+    }
+
+    /// Everything of one kind that satisfies the filter, in the order it was made; `None` as in
+    /// [`Directory::page_of`].
+    pub(super) async fn matching(
+        &self,
+        context: &Context,
+        kind: Kind,
+        search: &Search,
+        left: &mut usize,
+    ) -> Result<Option<Vec<Match>>, Error> {
+        let planned = self.planned(kind);
+        let plan = planned.plan(search.filter.as_ref());
+        let Some(candidates) = self.candidates(context, &plan, *left).await? else { return Ok(None) };
+        *left = left.saturating_sub(candidates.len());
         let mut matching = Vec::new();
         for chunk in candidates.chunks(CHUNK) {
             let documents = self.documents(context, kind, chunk).await?;
-            for (id, document, seen) in self.seen(context, planned, search, documents).await? {
-                let filter = search.filter.as_ref();
-                if filter.is_none_or(|filter| filter.matches(&self.schemas, planned.resource_type, &seen)) {
-                    let key = search.sort.as_ref().map(|sort| sort.key(&seen));
-                    matching.push((key, id, document));
-                }
+            matching.extend(self.satisfying(context, planned, search, documents).await?);
+        }
+        Ok(Some(matching))
+    }
+
+    /// Those of these documents that satisfy the filter.
+    pub(super) async fn satisfying(
+        &self,
+        context: &Context,
+        planned: Planned<'_>,
+        search: &Search,
+        documents: Vec<(ResourceId, Document)>,
+    ) -> Result<Vec<Match>, Error> {
+        let mut satisfying = Vec::new();
+        for (id, document, seen) in self.seen(context, planned, search, documents).await? {
+            let filter = search.filter.as_ref();
+            if filter.is_none_or(|filter| filter.matches(&self.schemas, planned.resource_type, &seen)) {
+                let key = search.sort.as_ref().map(|sort| sort.key(&seen));
+                satisfying.push(Match { key, id, document });
             }
         }
-        if let Some(sort) = &search.sort {
-            matching.sort_by(|(one, ..), (other, ..)| match (one, other) {
-                (Some(one), Some(other)) => sort.compare(one, other),
-                _ => std::cmp::Ordering::Equal,
-            });
-        }
-        let total = matching.len();
-        let page = matching.into_iter().skip(search.start_index.saturating_sub(1)).take(search.count);
-        Ok(Found { total, documents: page.map(|(_, id, document)| (id, document)).collect() })
+        Ok(satisfying)
+    }
+
+    pub(super) fn planned(&self, kind: Kind) -> Planned<'_> {
+        Planned { kind, resource_type: self.resource_type(kind), schemas: &self.schemas }
     }
 
     /// What an index holds exactly is paged by rank.
@@ -140,21 +153,24 @@ impl Directory {
         Ok(Found { total: usize::try_from(total).unwrap_or(usize::MAX), documents })
     }
 
-    async fn candidates(&self, context: &Context, kind: Kind, plan: &Plan) -> Result<Vec<String>, Error> {
-        let bound = self.settings.queries.max_scan;
+    /// The ids of what may satisfy a filter, in the order it was made; `None` when they are more than `bound`.
+    pub(super) async fn candidates(
+        &self,
+        context: &Context,
+        plan: &Plan,
+        bound: usize,
+    ) -> Result<Option<Vec<String>>, Error> {
         let (index, bounds) = match plan {
-            Plan::Nothing => return Ok(Vec::new()),
-            Plan::Ids(ids) => return Ok(ids.clone()),
+            Plan::Nothing => return Ok(Some(Vec::new())),
+            Plan::Ids(ids) => return Ok(Some(ids.clone())),
             Plan::Unique(unique, key) => {
                 let found = self.store.lookup(&context.space, unique, &[key]).await?;
-                return Ok(found.into_iter().flatten().collect());
+                return Ok(Some(found.into_iter().flatten().collect()));
             }
             Plan::Within(group) => {
                 let users = self.users_within(&context.space, *group, bound).await?;
-                if users.len() > bound {
-                    return Err(too_many(kind, bound));
-                }
-                return Ok(users.iter().map(ToString::to_string).collect());
+                let are_few = users.len() <= bound;
+                return Ok(are_few.then(|| users.iter().map(ToString::to_string).collect()));
             }
             Plan::GroupsOf(member) => (keys::groups_of(*member), Bounds::All),
             Plan::Range(index, bounds) => (Index::new(index), bounds.clone()),
@@ -162,15 +178,15 @@ impl Directory {
         };
         let entries = self.store.range(&context.space, &index, &bounds, &Page::first(bound + 1)).await?;
         if entries.len() > bound {
-            return Err(too_many(kind, bound));
+            return Ok(None);
         }
         // Ids are ordered by the time they were made, and a resource may stand in an index several times.
         let ids: BTreeSet<String> = entries.into_iter().map(|entry| entry.id).collect();
-        Ok(ids.into_iter().collect())
+        Ok(Some(ids.into_iter().collect()))
     }
 
     /// The documents of these ids, without those that went meanwhile.
-    async fn documents(
+    pub(super) async fn documents(
         &self,
         context: &Context,
         kind: Kind,
@@ -247,6 +263,26 @@ impl Directory {
         Ok(())
     }
 
+    /// Why a query is not answered, and what helps.
+    pub(super) fn too_many(&self, kind: Kind) -> Error {
+        let answered = match kind {
+            Kind::User => {
+                "userName eq or sw, externalId eq, emails.value eq, id eq, groups.value eq, meta.lastModified gt"
+            }
+            Kind::Group => "displayName eq or sw, externalId eq, id eq, members.value eq",
+            Kind::Organization | Kind::Project | Kind::License => "displayName eq or sw, externalId eq, id eq",
+            Kind::Own(_) => {
+                "displayName eq or sw, externalId eq, id eq, or eq on an attribute whose uniqueness is server"
+            }
+        };
+        let detail = format!(
+            "this query would have to look at more than {} resources; add a term that an index answers ({answered}), \
+             or leave out `sortBy` and page with `cursor` and a `count` above 0",
+            self.settings.queries.max_scan
+        );
+        ScimError::of(ScimType::TooMany, detail).into()
+    }
+
     /// `meta` as a reply has it (RFC 7643 §3.1).
     pub fn meta(&self, kind: Kind, id: ResourceId, document: &Document) -> Value {
         self.meta_of(kind, id, document.created, document.modified, document.revision)
@@ -267,19 +303,6 @@ impl Directory {
     pub fn location(&self, endpoint: &str, id: ResourceId) -> String {
         format!("{}/scim/v2/{endpoint}/{id}", self.settings.public_url)
     }
-}
-
-fn too_many(kind: Kind, bound: usize) -> Error {
-    let answered = match kind {
-        Kind::User => "userName eq or sw, externalId eq, emails.value eq, id eq, groups.value eq, meta.lastModified gt",
-        Kind::Group => "displayName eq or sw, externalId eq, id eq, members.value eq",
-        Kind::Organization | Kind::Project | Kind::License => "displayName eq or sw, externalId eq, id eq",
-        Kind::Own(_) => "displayName eq or sw, externalId eq, id eq, or eq on an attribute whose uniqueness is server",
-    };
-    let detail = format!(
-        "this filter would have to look at more than {bound} resources; add a term that an index answers: {answered}"
-    );
-    ScimError::of(ScimType::TooMany, detail).into()
 }
 
 /// A tombstone has no body.

@@ -57,6 +57,8 @@ pub struct Provisioning {
 pub struct Queries {
     pub default_page: usize,
     pub max_page: usize,
+    /// How long a page may be asked for by the cursor of the one before (RFC 9865 §4).
+    pub cursor_timeout: Duration,
     /// Documents that one request may read to answer a filter without an index.
     pub max_scan: usize,
     pub filter: FilterBounds,

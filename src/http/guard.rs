@@ -57,7 +57,7 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     request.extensions_mut().insert(RequestDeadline(bounds.deadline));
     if declared_length(&request).is_some_and(|length| length > bounds.body_bytes) {
         take_in(request, bounds.body_bytes).await;
-        return witness.refuse(guard.render, Refusal::BodyTooLarge);
+        return witness.refuse(guard.render, Refusal::BodyTooLarge { limit: bounds.body_bytes });
     }
     let progress = Arc::new(Progress::default());
     let request = if request.body().is_end_stream() {
@@ -69,12 +69,14 @@ pub async fn guard(State(guard): State<Guard>, mut request: Request, next: Next)
     let outcome = tokio::select! {
         biased;
         outcome = CatchPanic(Box::pin(next.run(request))) => outcome,
-        () = overdue(&progress, bounds) => return witness.refuse(guard.render, progress.why_overdue()),
+        () = overdue(&progress, bounds) => return witness.refuse(guard.render, progress.why_overdue(bounds)),
     };
     match (outcome, progress.state()) {
         // Whatever the handler made of a broken body, the reason is this.
         (Ok(_), BodyState::TooSlow) => witness.refuse(guard.render, Refusal::BodyTooSlow),
-        (Ok(_), BodyState::TooLarge) => witness.refuse(guard.render, Refusal::BodyTooLarge),
+        (Ok(_), BodyState::TooLarge) => {
+            witness.refuse(guard.render, Refusal::BodyTooLarge { limit: bounds.body_bytes })
+        }
         (Ok(response), BodyState::Arriving | BodyState::Whole) => response,
         (Err(Panicked(message)), _) => {
             guard.metrics.panicked();
@@ -190,10 +192,10 @@ impl Progress {
         }
     }
 
-    fn why_overdue(&self) -> Refusal {
+    fn why_overdue(&self, bounds: Bounds) -> Refusal {
         match self.state() {
             BodyState::TooSlow => Refusal::BodyTooSlow,
-            BodyState::TooLarge => Refusal::BodyTooLarge,
+            BodyState::TooLarge => Refusal::BodyTooLarge { limit: bounds.body_bytes },
             BodyState::Arriving | BodyState::Whole => Refusal::DeadlinePassed,
         }
     }

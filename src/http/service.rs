@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Request as HttpRequest;
 use axum::http::{Extensions, HeaderMap, header};
@@ -35,6 +36,8 @@ pub struct Service {
 pub struct ServiceSettings {
     /// What SCIM advertises, because it is enforced.
     pub scim: discovery::Limits,
+    /// How long a single request may take, and with it an operation of a bulk request.
+    pub request_deadline: Duration,
     /// Where an invitee goes after accepting.
     pub after_accept_url: Option<String>,
     /// Whether cookies are for HTTPS only.

@@ -11,6 +11,7 @@
 //! | [`path`], [`patch`], [`members`] | what does this PATCH change? |
 //! | [`filter`], [`sort`], [`list`] | which resources, in which order, on which page? |
 //! | [`projection`] | which attributes go out? |
+//! | [`bulk`] | what do many operations in one request say, and in which order? |
 //! | [`discovery`] | what does this server offer? |
 //! | [`error`] | what does the client read when it went wrong? |
 //!
@@ -19,6 +20,7 @@
 //! (`Group.members`, `User.groups`) is not part of it either, since memberships are index entries of the store;
 //! a write to a detached attribute comes out as a list of [`members::MemberChange`].
 
+pub mod bulk;
 pub mod coerce;
 pub mod discovery;
 pub mod error;

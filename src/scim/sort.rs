@@ -19,8 +19,8 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// What a document is sorted by; taken once per document.
-#[derive(Debug, Clone, PartialEq)]
+/// What a document is sorted by; taken once per document. The default is that of a document without a value.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SortKey(Option<Scalar<'static>>);
 
 impl Sort {
@@ -64,6 +64,15 @@ impl Sort {
             Some(sub) => format!("{whole}.{}", sub.name),
             None => whole,
         }
+    }
+
+    /// Whether keys of both can be compared: the attributes of two resource types that share a name may differ in type.
+    pub fn compares_with(&self, other: &Sort) -> bool {
+        let compared = |sort: &Sort| {
+            let attribute = sort.sub.as_ref().unwrap_or(&sort.attribute);
+            (attribute.kind, attribute.case_exact)
+        };
+        compared(self) == compared(other)
     }
 
     /// The value that decides: of a multi-valued attribute the primary one, else the first.

@@ -44,20 +44,28 @@ fn what_is_advertised_is_enforced(#[values(Store::Embedded, Store::Redis)] store
     wanted["password"] = json!("hush-hush");
     let put = daemon.put(&format!("/Users/{}", ids[0]), &wanted);
     assert_eq!((put.status, put.text().contains("hush")), (200, false));
-    // What is not supported says so.
-    if config["bulk"]["supported"] == false {
-        scim_error(&daemon.post("/Bulk", &json!({})), 501, None);
-    } else {
-        let most = config["bulk"]["maxOperations"].as_u64().unwrap();
-        let one = json!({ "method": "DELETE", "path": "/Users/nobody" });
-        let operations: Vec<&Value> = (0..=most).map(|_| &one).collect();
-        let bulk =
+    // Bulk requests (RFC 7644 §3.7.4), and cursors (RFC 9865 §4).
+    assert_eq!(config["bulk"]["supported"], true);
+    let most = config["bulk"]["maxOperations"].as_u64().unwrap();
+    let one = json!({ "method": "DELETE", "path": "/Users/nobody" });
+    let bulk = |count: u64| {
+        let operations: Vec<&Value> = (0..count).map(|_| &one).collect();
+        let body =
             json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations });
-        scim_error(&daemon.post("/Bulk", &bulk), 413, None);
-    }
-    if paging["cursor"] == false {
-        assert!(daemon.get("/Users?cursor").json().get("nextCursor").is_none());
-    }
+        daemon.post("/Bulk", &body)
+    };
+    assert_eq!(bulk(most).status, 200);
+    let refused = bulk(most + 1);
+    scim_error(&refused, 413, None);
+    assert!(refused.text().contains(&most.to_string()), "{}", refused.text());
+    let large = "x".repeat(usize::try_from(config["bulk"]["maxPayloadSize"].as_u64().unwrap()).unwrap());
+    let refused = daemon.post("/Bulk", &json!({ "Operations": [large] }));
+    scim_error(&refused, 413, None);
+    assert!(refused.text().contains(&config["bulk"]["maxPayloadSize"].to_string()), "{}", refused.text());
+    assert_eq!((&paging["cursor"], &paging["defaultPaginationMethod"]), (&json!(true), &json!("index")));
+    assert_eq!(paging["cursorTimeout"], 3_600);
+    assert!(daemon.get("/Users?cursor").json()["nextCursor"].is_string());
+    assert!(daemon.get("/Users").json().get("nextCursor").is_none());
 }
 
 #[rstest]

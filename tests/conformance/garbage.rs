@@ -118,6 +118,49 @@ fn filter() -> impl Strategy<Value = String> {
     prop::collection::vec(token, 0..9).prop_map(|tokens| tokens.join(" "))
 }
 
+/// A bulk request of operations that hardly make sense.
+fn bulk() -> impl Strategy<Value = Value> {
+    let method = prop_oneof![
+        6 => prop::sample::select(vec!["POST", "PUT", "PATCH", "DELETE", "delete"]).prop_map(Value::from),
+        1 => any_json()
+    ];
+    let places =
+        vec!["/Users", "/Groups", "/Users/{}", "/Groups/{group}", "/Users/bulkId:a", "/Bulk", "/", "/Users/.search"];
+    let path = prop_oneof![
+        6 => prop::sample::select(places).prop_map(Value::from),
+        1 => word().prop_map(Value::from),
+        1 => any_json()
+    ];
+    let bulk_id = prop::option::weighted(
+        0.8,
+        prop_oneof![
+            6 => prop::sample::select(vec!["a", "b", "c", ""]).prop_map(Value::from),
+            1 => any_json()
+        ],
+    );
+    let refers = prop::sample::select(vec!["bulkId:a", "bulkId:b", "bulkId:", "bulkId:nobody"]);
+    let data = prop_oneof![
+        2 => any_json(),
+        2 => operations(),
+        1 => (word(), refers.clone()).prop_map(|(name, id)| json!({ "userName": name, "manager": { "value": id } })),
+        1 => refers.prop_map(|id| json!({ "displayName": id, "members": [{ "value": id }, id, null] })),
+    ];
+    let operation = (method, path, bulk_id, prop::option::weighted(0.9, data), prop::option::weighted(0.1, any_json()));
+    let operation = operation.prop_map(|(method, path, bulk_id, data, version)| {
+        let members = [("bulkId", bulk_id), ("data", data), ("version", version)];
+        let mut operation = json!({ "method": method, "path": path });
+        for (name, value) in members {
+            operation.as_object_mut().unwrap().extend(value.map(|value| (name.to_owned(), value)));
+        }
+        operation
+    });
+    let operations = prop::collection::vec(prop_oneof![9 => operation, 1 => any_json()], 0..6);
+    (operations, prop::option::weighted(0.2, any_json())).prop_map(|(operations, fail_on_errors)| {
+        json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations,
+            "failOnErrors": fail_on_errors })
+    })
+}
+
 /// What one client sends: method, path below `/scim/v2` (`{}` stands for an id), and body.
 fn request() -> impl Strategy<Value = (&'static str, String, Option<Value>)> {
     let body = || any_json().prop_map(Some);
@@ -134,6 +177,10 @@ fn request() -> impl Strategy<Value = (&'static str, String, Option<Value>)> {
         filter().prop_map(move |filter| ("GET", listed(filter), None)),
         filter().prop_map(move |filter| ("POST", "/Users/.search".to_owned(), search(filter))),
         body().prop_map(|body| ("POST", "/Users/.search".to_owned(), body)),
+        body().prop_map(|body| ("POST", "/.search".to_owned(), body)),
+        word().prop_map(|word| ("GET", format!("/Users?{}", query(&[("cursor", &word)])), None)),
+        body().prop_map(|body| ("POST", "/Bulk".to_owned(), body)),
+        bulk().prop_map(|body| ("POST", "/Bulk".to_owned(), Some(body))),
         (word(), word()).prop_map(|(a, b)| {
             ("GET", format!("/Users?{}", query(&[("attributes", &a), ("sortBy", &b), ("count", &b)])), None)
         }),
@@ -141,7 +188,7 @@ fn request() -> impl Strategy<Value = (&'static str, String, Option<Value>)> {
     ]
 }
 
-/// The keywords of RFC 7644 Table 9 with their statuses.
+/// The keywords of RFC 7644 Table 9 and RFC 9865 Table 3 with their statuses.
 const KEYWORDS: &[(&str, u16)] = &[
     ("invalidFilter", 400),
     ("tooMany", 400),
@@ -152,6 +199,8 @@ const KEYWORDS: &[(&str, u16)] = &[
     ("noTarget", 400),
     ("invalidValue", 400),
     ("sensitive", 403),
+    ("invalidCursor", 400),
+    ("invalidCount", 400),
 ];
 
 #[track_caller]
@@ -161,15 +210,27 @@ fn is_scim(what: &str, reply: &Reply) {
         return;
     }
     assert_eq!(reply.header("content-type"), "application/scim+json", "{what}");
+    let body = reply.json();
     if reply.status < 400 {
+        let rows = body["Operations"].as_array().into_iter().flatten();
+        rows.filter_map(|row| row.get("response")).for_each(|error| is_error(what, error));
         return;
     }
-    let body = reply.json();
-    assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{what}");
     assert_eq!(body["status"], reply.status.to_string(), "{what}");
+    is_error(what, &body);
+}
+
+/// An error message, of a request or of an operation of a bulk request.
+#[track_caller]
+fn is_error(what: &str, body: &Value) {
+    let status: u16 = body["status"].as_str().unwrap().parse().unwrap();
+    assert!(status < 500, "{what}: {body}");
+    assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{what}");
     match body["scimType"].as_str() {
-        Some(keyword) => assert!(KEYWORDS.contains(&(keyword, reply.status)), "{what}: {}", reply.text()),
-        None => assert!(!matches!(reply.status, 400 | 409), "{what}: no keyword in {}", reply.text()),
+        Some(keyword) => assert!(KEYWORDS.contains(&(keyword, status)), "{what}: {body}"),
+        // A reference to what could not be made is a conflict without one (RFC 7644 §3.7.1).
+        None if body["detail"].as_str().is_some_and(|detail| detail.contains("bulkId:")) => {}
+        None => assert!(!matches!(status, 400 | 409), "{what}: no keyword in {body}"),
     }
 }
 
@@ -195,6 +256,11 @@ fn no_garbage_is_more_than_a_mistake(#[values(Store::Embedded, Store::Redis)] st
     for _ in 0..count {
         let (method, path, body) = request().new_tree(&mut runner).unwrap().current();
         let path = path.replace("{}", &id).replace("{group}", group);
+        let placed = |body: Value| {
+            let text = body.to_string().replace("/Users/{}", &format!("/Users/{id}")).replace("{group}", group);
+            serde_json::from_str(&text).unwrap()
+        };
+        let body: Option<Value> = body.map(placed);
         let sent = daemon.scim(method, &path);
         let reply = match &body {
             Some(body) => sent.json(body).send(),
@@ -232,5 +298,11 @@ proptest! {
         targets::patch(operations.to_string().as_bytes());
         targets::patch(body.to_string().as_bytes());
         targets::body(body.to_string().as_bytes());
+    }
+
+    #[test]
+    fn no_bulk_request_breaks_what_must_hold(request in bulk(), body in any_json()) {
+        targets::bulk(request.to_string().as_bytes());
+        targets::bulk(body.to_string().as_bytes());
     }
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usherd::directory::provision::IfMatch;
+use usherd::directory::{Error, Kind};
 use usherd::domain::secrets::Scopes;
 use usherd::domain::user::State;
+use usherd::scim::ScimType;
+use usherd::scim::list::Query;
 
 use crate::daemon::mails::{self, Mail};
 use crate::daemon::{Store, set_active, user};
@@ -319,4 +322,26 @@ async fn admins_hear_of_urgent_things_at_once_but_once_an_hour_and_of_the_rest_o
     house.directory().digest(&house.account).await.unwrap();
     house.work().await;
     println!("{}", told("Your daily summary").last().unwrap());
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_is_good_for_an_hour_after_it_was_given(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let house = House::open(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]).await;
+    for number in 0..3 {
+        house.create(&format!("u{number}@example.org")).await;
+    }
+    let ask = async |cursor: &str| {
+        let query = Query { count: Some("1".to_owned()), cursor: Some(cursor.to_owned()), ..Query::default() };
+        house.directory().query(&house.client, &[Kind::User], &query).await
+    };
+    let first = ask("").await.unwrap().next_cursor.unwrap();
+    house.opened.store.advance(59 * MINUTE);
+    let second = ask(&first).await.unwrap().next_cursor.unwrap();
+    house.opened.store.advance(2 * MINUTE);
+    // Each page has an hour of its own.
+    assert!(ask(&second).await.unwrap().next_cursor.is_none());
+    let Err(Error::Protocol(expired)) = ask(&first).await else { panic!("an old cursor") };
+    assert_eq!(expired.scim_type, Some(ScimType::ExpiredCursor));
+    assert!(expired.detail.contains("3600 s"), "{}", expired.detail);
 }

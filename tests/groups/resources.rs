@@ -208,11 +208,3 @@ fn each_kind_needs_its_own_scope(#[values(Store::Embedded, Store::Redis)] store:
         assert_eq!(status(path), 403, "{path}");
     }
 }
-
-#[rstest]
-fn what_is_not_offered_says_so(#[values(Store::Embedded)] store: Store) {
-    let daemon = Daemon::start(store, &[]);
-    scim_error(&daemon.get("/Me"), 501, None);
-    scim_error(&daemon.post("/.search", &json!({})), 501, None);
-    scim_error(&daemon.post("/Bulk", &json!({})), 501, None);
-}

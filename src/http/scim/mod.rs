@@ -1,6 +1,9 @@
 //! `/scim/v2`: one handler that reads the route itself, so that every answer on these paths, also to an unknown route
 //! or method, is a SCIM message.
 
+mod bulk;
+mod lists;
+mod me;
 mod members;
 mod reply;
 mod resources;
@@ -15,14 +18,16 @@ use serde_json::Value;
 
 use reply::Failure;
 pub use reply::error;
-use route::{Action, Discovery, Route};
+use resources::Call;
+use route::{Action, Discovery, Listing, Route};
 pub use story::Teller;
 use story::Witness;
 
+use super::guard::RequestDeadline;
 use super::service::{Asked, Service};
-use crate::directory::{Door, Error};
+use crate::directory::{self, Door, Error, Kind};
 use crate::scim::discovery;
-use crate::scim::list::ListResponse;
+use crate::scim::list::{ListResponse, Query};
 use crate::scim::{SchemaTable, ScimError, Tolerance};
 
 /// Bodies are bounded before they get here, by the guard.
@@ -53,7 +58,8 @@ async fn answer(
     let table = service.directory.schemas();
     let route = Route::parse(table, request.method(), request.uri().path());
     let caller = match &route {
-        Ok(Route::Resource { .. }) => Some(service.identified(asked, Door::Scim).await?),
+        Ok(Route::Asked(route::Asked::Me)) => Some(me::caller(service, asked, request.headers()).await?),
+        Ok(Route::Asked(_)) => Some(service.identified(asked, Door::Scim).await?),
         // Whoever asks here needs no token; whose token comes along is only for the story.
         Ok(Route::Discovery(_)) | Err(_) if asked.bearer.is_some() => service.identified(asked, Door::Scim).await.ok(),
         Ok(Route::Discovery(_)) | Err(_) => None,
@@ -63,45 +69,80 @@ async fn answer(
     }
     let route = route?;
     acceptable(request.headers())?;
-    let query = request.uri().query().unwrap_or_default().to_owned();
     match route {
         Route::Discovery(what) => {
-            if query_has_filter(&query) {
+            if query_has_filter(request.uri().query().unwrap_or_default()) {
                 // RFC 7644 §4: a filter on these endpoints is forbidden.
                 return Err(ScimError::plain(403, "filters are not supported on this endpoint").into());
             }
             let base = format!("{}/scim/v2", service.directory.settings().public_url);
             discover(table, &what, service, &base)
         }
-        Route::Resource { kind, action } => {
+        Route::Asked(what) => {
             let caller = caller.ok_or(Error::Unauthorized)?;
             service.admit(&caller)?;
-            if matches!(action, Action::Read(_)) {
-                witness.reads_one();
-            }
-            if route::is_sloppy(request.uri().path()) {
-                let (context, _) = service.directory.open(&caller, &[]).await?;
-                if !service.directory.profile_of(&context)?.tolerates(Tolerance::SloppyUrls) {
-                    return Err(route::unknown(request.uri().path()));
-                }
-                caller.notes.tolerated([Tolerance::SloppyUrls]);
-            }
-            let (parts, body) = request.into_parts();
-            let body = match parts.method {
-                Method::POST | Method::PUT | Method::PATCH => match json_body(&parts.headers, body, witness).await {
-                    Ok(body) => Some(body),
-                    Err(failure) => {
-                        // What is wrong with a body is told to living tokens only.
-                        service.directory.open(&caller, &[]).await?;
-                        return Err(failure);
-                    }
-                },
-                _ => None,
-            };
-            let call = resources::Call { service, caller: &caller, kind, headers: &parts.headers, query: &query };
-            call.answer(action, body).await
+            answer_to(service, &caller, what, request, witness).await
         }
     }
+}
+
+/// What needs somebody who asks.
+async fn answer_to(
+    service: &Service,
+    caller: &directory::Request,
+    what: route::Asked,
+    request: Request,
+    witness: &mut Witness<'_>,
+) -> Result<Response, Failure> {
+    if let route::Asked::Resource { action: Action::Read(_), .. } = &what {
+        witness.reads_one();
+    }
+    // The root of everything ends in a slash.
+    if what != route::Asked::Root(Listing::Url) {
+        tidy(service, caller, request.uri().path()).await?;
+    }
+    let (parts, body) = request.into_parts();
+    let body = match parts.method {
+        Method::POST | Method::PUT | Method::PATCH => match json_body(&parts.headers, body, witness).await {
+            Ok(body) => Some(body),
+            Err(failure) => {
+                // What is wrong with a body is told to living tokens only.
+                service.directory.open(caller, &[]).await?;
+                return Err(failure);
+            }
+        },
+        _ => None,
+    };
+    let (headers, query) = (&parts.headers, parts.uri.query().unwrap_or_default());
+    match what {
+        route::Asked::Resource { kind, action } => {
+            Call { service, caller, kind, headers, query }.answer(action, body).await
+        }
+        route::Asked::Root(listing) => {
+            let query = match listing {
+                Listing::Url => resources::parameters(query),
+                Listing::Body => Query::from_search_request(&body.unwrap_or(Value::Null))?,
+            };
+            lists::list(service, caller, headers, &lists::all_kinds(service.directory.schemas()), &query).await
+        }
+        route::Asked::Bulk => {
+            let deadline = parts.extensions.get::<RequestDeadline>().map(|deadline| deadline.0);
+            bulk::answer(service, caller, body.unwrap_or(Value::Null), deadline).await
+        }
+        route::Asked::Me => me::answer(Call { service, caller, kind: Kind::User, headers, query }).await,
+    }
+}
+
+/// Refuses a path with doubled or trailing slashes, unless the client's profile tolerates that.
+async fn tidy(service: &Service, caller: &directory::Request, path: &str) -> Result<(), Failure> {
+    if route::is_sloppy(path) {
+        let (context, _) = service.directory.open(caller, &[]).await?;
+        if !service.directory.profile_of(&context)?.tolerates(Tolerance::SloppyUrls) {
+            return Err(route::unknown(path));
+        }
+        caller.notes.tolerated([Tolerance::SloppyUrls]);
+    }
+    Ok(())
 }
 
 fn discover(table: &SchemaTable, what: &Discovery, service: &Service, base: &str) -> Result<Response, Failure> {

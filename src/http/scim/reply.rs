@@ -43,14 +43,30 @@ impl Failure {
         self
     }
 
-    /// The answer. The request id in the detail is what an identity provider's log shows its admin.
-    pub fn respond(self, request_id: Option<&str>) -> Response {
-        let Failure { mut error, headers, cause: _ } = self;
+    /// What the client reads. The request id in the detail is what an identity provider's log shows its admin.
+    fn told(&self, request_id: Option<&str>) -> ScimError {
+        let mut error = self.error.clone();
         if let Some(id) = request_id {
             error.detail = format!("{} (request {id})", error.detail);
         }
-        let mut response = self::error(&error);
-        response.headers_mut().extend(headers);
+        error
+    }
+
+    /// The error of an operation of a bulk request. There is no header to say when to come again, so its text does.
+    pub fn of_operation(mut self, request_id: Option<&str>) -> ScimError {
+        let mut headers = self.headers.iter();
+        let retry_after =
+            headers.find(|(name, _)| name == header::RETRY_AFTER).and_then(|(_, value)| value.to_str().ok());
+        if let Some(seconds) = retry_after {
+            self.error.detail = format!("{} (Retry-After: {seconds} s)", self.error.detail);
+        }
+        self.told(request_id)
+    }
+
+    /// The answer.
+    pub fn respond(self, request_id: Option<&str>) -> Response {
+        let mut response = error(&self.told(request_id));
+        response.headers_mut().extend(self.headers);
         response
     }
 }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value};
 
+use super::lists;
 use super::members::Members;
 use super::reply::{self, Failure};
 use super::route::Action;
@@ -18,7 +19,7 @@ use crate::directory::record::UserRecord;
 use crate::directory::{Context, Error, Kind, Request, grants, version};
 use crate::domain::ids::ResourceId;
 use crate::http::service::Service;
-use crate::scim::list::{ListResponse, Query};
+use crate::scim::list::Query;
 use crate::scim::projection::Projection;
 use crate::scim::table::USHERD_USER_URN;
 use crate::scim::{Profile, Tolerance};
@@ -52,13 +53,13 @@ impl Call<'_> {
             Action::Replace(id) => self.replace(&id, body).await,
             Action::Patch(id) => self.patch(&id, body).await,
             Action::Delete(id) => self.delete(&id).await,
-            Action::List => self.list(&self.parameters()).await,
+            Action::List => self.list(&parameters(self.query)).await,
             Action::Search => self.list(&Query::from_search_request(&body)?).await,
         }
     }
 
     async fn create(&self, body: Value) -> Result<Response, Failure> {
-        let projection = self.projection(&self.parameters())?;
+        let projection = self.projection(&parameters(self.query))?;
         let directory = &self.service.directory;
         match self.kind {
             Kind::User => {
@@ -73,7 +74,7 @@ impl Call<'_> {
     }
 
     async fn replace(&self, id: &str, body: Value) -> Result<Response, Failure> {
-        let projection = self.projection(&self.parameters())?;
+        let projection = self.projection(&parameters(self.query))?;
         let directory = &self.service.directory;
         match self.kind {
             Kind::User => {
@@ -88,7 +89,7 @@ impl Call<'_> {
     }
 
     async fn patch(&self, id: &str, body: Value) -> Result<Response, Failure> {
-        let projection = self.projection(&self.parameters())?;
+        let projection = self.projection(&parameters(self.query))?;
         let directory = &self.service.directory;
         match self.kind {
             Kind::User => {
@@ -119,7 +120,7 @@ impl Call<'_> {
     }
 
     async fn read(&self, id: &str) -> Result<Response, Failure> {
-        let projection = self.projection(&self.parameters())?;
+        let projection = self.projection(&parameters(self.query))?;
         let (context, id, document) = self.service.directory.fetch(self.caller, self.kind, id).await?;
         let etag = version(document.revision);
         if self.none_match(&etag) {
@@ -131,20 +132,28 @@ impl Call<'_> {
     }
 
     async fn list(&self, query: &Query) -> Result<Response, Failure> {
+        lists::list(self.service, self.caller, self.headers, &[self.kind], query).await
+    }
+
+    /// These documents as a list has them; those that cannot be read are left out.
+    pub(super) async fn listed(
+        &self,
+        context: &Context,
+        documents: &[(ResourceId, Document)],
+        query: &Query,
+    ) -> Result<Vec<Option<Value>>, Failure> {
         let projection = self.projection(query)?;
-        let (context, start_index, found) = self.service.directory.query(self.caller, self.kind, query).await?;
-        let profile = self.service.directory.profile_of(&context)?;
-        let beside = self.beside(&context, &found.documents, &projection).await?;
-        let mut resources = Vec::with_capacity(found.documents.len());
-        for ((id, document), beside) in found.documents.iter().zip(&beside) {
+        let profile = self.service.directory.profile_of(context)?;
+        let beside = self.beside(context, documents, &projection).await?;
+        let mut listed = Vec::with_capacity(documents.len());
+        for ((id, document), beside) in documents.iter().zip(&beside) {
             let outgoing = self.outgoing(*id, document, beside, &profile);
             let written = outgoing.and_then(|outgoing| outgoing.write(self.kind, &projection));
             let read = written
                 .and_then(|written| serde_json::from_slice(&written).map_err(|error| Error::damaged("body", error)));
-            resources.extend(readable(self.kind, id, read));
+            listed.push(readable(self.kind, id, read));
         }
-        let response = ListResponse::page(found.total, start_index, resources);
-        Ok(reply::json(StatusCode::OK, &response.to_json()))
+        Ok(listed)
     }
 
     /// The reply to a write of a group, organization, project or license.
@@ -256,13 +265,7 @@ impl Call<'_> {
         response
     }
 
-    fn parameters(&self) -> Query {
-        let parameters: Vec<(String, String)> =
-            url::form_urlencoded::parse(self.query.as_bytes()).into_owned().collect();
-        Query::from_parameters(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-    }
-
-    fn projection(&self, query: &Query) -> Result<Projection, Failure> {
+    pub(super) fn projection(&self, query: &Query) -> Result<Projection, Failure> {
         let directory = &self.service.directory;
         let resource_type = directory.resource_type(self.kind);
         let (attributes, excluded) = (&query.attributes, &query.excluded_attributes);
@@ -322,6 +325,12 @@ impl Outgoing<'_> {
 fn wants_beside(kind: Kind, projection: &Projection) -> bool {
     let wants_projects = kind == Kind::User && projection.wants_of(Some(USHERD_USER_URN), "projects");
     wants_projects || kind.beside().is_some_and(|name| projection.wants(name))
+}
+
+/// The parameters of a URL's query.
+pub fn parameters(query: &str) -> Query {
+    let parameters: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    Query::from_parameters(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// What the provider asserted last, where it differs from what is so (scim decisions: Okta would loop otherwise).

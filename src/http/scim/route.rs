@@ -8,8 +8,32 @@ use crate::scim::{SchemaTable, ScimError};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    /// For everybody.
     Discovery(Discovery),
-    Resource { kind: Kind, action: Action },
+    /// For those who say who they are.
+    Asked(Asked),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    Resource {
+        kind: Kind,
+        action: Action,
+    },
+    /// All resource types at once (RFC 7644 §3.4.2.1).
+    Root(Listing),
+    /// Many operations in one request (RFC 7644 §3.7).
+    Bulk,
+    /// Whoever asks (RFC 7644 §3.11), to be read.
+    Me,
+}
+
+/// Where the parameters of a query stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Url,
+    /// In the body of a POST to `/.search` (RFC 7644 §3.4.3).
+    Body,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +76,16 @@ impl Route {
             ["Schemas", urn] => only_get(Discovery::Schema((*urn).to_owned())),
             ["ResourceTypes"] => only_get(Discovery::ResourceTypes),
             ["ResourceTypes", name] => only_get(Discovery::ResourceType((*name).to_owned())),
-            // RFC 7644 §3.11, §3.4.3 and §3.7: known, and not offered.
-            ["Me", ..] => Err(not_offered("/Me; address the user by id")),
-            [".search"] => Err(not_offered("queries over all resource types; search each of them")),
-            ["Bulk"] => Err(not_offered("bulk requests; send each operation by itself")),
+            [] => asked(method, &[Method::GET], Asked::Root(Listing::Url)),
+            [".search"] => asked(method, &[Method::POST], Asked::Root(Listing::Body)),
+            ["Bulk"] => asked(method, &[Method::POST], Asked::Bulk),
+            ["Me"] => asked(method, &[Method::GET], Asked::Me),
             [endpoint, rest @ ..] => {
                 let kind = table.resource_type_at(endpoint).map(Kind::of);
                 let kind = kind.ok_or_else(|| unknown(path))?;
-                Ok(Route::Resource { kind, action: Action::parse(method, rest).ok_or_else(|| unknown(path))?? })
+                let action = Action::parse(method, rest).ok_or_else(|| unknown(path))??;
+                Ok(Route::Asked(Asked::Resource { kind, action }))
             }
-            [] => Err(unknown(path)),
         }
     }
 }
@@ -95,8 +119,10 @@ impl Action {
     }
 }
 
-fn not_offered(what: &str) -> Failure {
-    ScimError::plain(501, format!("this service does not offer {what}")).into()
+/// What takes these methods alone; HEAD goes with GET.
+fn asked(method: &Method, allowed: &[Method], asked: Asked) -> Result<Route, Failure> {
+    let meant = if *method == Method::HEAD { &Method::GET } else { method };
+    if allowed.contains(meant) { Ok(Route::Asked(asked)) } else { Err(Failure::method(allowed)) }
 }
 
 /// Whether the path has a doubled or trailing slash (tolerance `sloppy-urls`).

@@ -51,7 +51,11 @@ pub struct Witness<'s> {
 impl<'s> Witness<'s> {
     pub fn of(service: &'s Service, request: &axum::extract::Request, request_id: Option<String>) -> Self {
         let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-        let method = request.method().clone();
+        Witness::of_operation(service, request.method().clone(), target, request_id)
+    }
+
+    /// Of an operation of a bulk request, which is told like a request of its own.
+    pub fn of_operation(service: &'s Service, method: Method, target: String, request_id: Option<String>) -> Self {
         Witness { service, method, target, request_id, caller: None, body: None, body_bytes: 0, by_id: false }
     }
 
