@@ -9,6 +9,7 @@
 //! | [`profile`] | which deviations of a client are tolerated? |
 //! | [`resource`], [`coerce`], [`value`] | what does this POST or PUT body say? |
 //! | [`path`], [`patch`], [`members`] | what does this PATCH change? |
+//! | [`changes`] | what differs between two documents? |
 //! | [`filter`], [`sort`], [`list`] | which resources, in which order, on which page? |
 //! | [`projection`] | which attributes go out? |
 //! | [`discovery`] | what does this server offer? |
@@ -19,6 +20,7 @@
 //! (`Group.members`, `User.groups`) is not part of it either, since memberships are index entries of the store;
 //! a write to a detached attribute comes out as a list of [`members::MemberChange`].
 
+pub mod changes;
 pub mod coerce;
 pub mod discovery;
 pub mod error;

@@ -13,6 +13,7 @@ mod failure;
 mod history;
 mod invite;
 mod operation;
+mod streams;
 mod things;
 mod tokens;
 mod users;
@@ -45,6 +46,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());
+    operations.extend(streams::operations());
     operations
 }
 

@@ -29,10 +29,34 @@ pub struct Dialog {
 
 #[derive(Debug, Clone)]
 pub enum Field {
-    Choice { name: &'static str, label: &'static str, options: Vec<Choice> },
-    Boxes { name: &'static str, legend: &'static str, options: Vec<Choice> },
-    Text { name: &'static str, label: &'static str, hint: &'static str, value: String, numeric: bool },
-    Link { label: &'static str, value: String },
+    Choice {
+        name: &'static str,
+        label: &'static str,
+        options: Vec<Choice>,
+    },
+    Boxes {
+        name: &'static str,
+        legend: &'static str,
+        options: Vec<Choice>,
+    },
+    Text {
+        name: &'static str,
+        label: &'static str,
+        hint: &'static str,
+        value: String,
+        numeric: bool,
+    },
+    /// A text that may be long, such as an address.
+    Long {
+        name: &'static str,
+        label: &'static str,
+        hint: &'static str,
+        value: String,
+    },
+    Link {
+        label: &'static str,
+        value: String,
+    },
 }
 
 /// One option of a field.
@@ -48,7 +72,10 @@ impl Field {
     /// The element's id, to which an error summary links.
     pub fn id(&self) -> &'static str {
         match self {
-            Field::Choice { name, .. } | Field::Boxes { name, .. } | Field::Text { name, .. } => name,
+            Field::Choice { name, .. }
+            | Field::Boxes { name, .. }
+            | Field::Text { name, .. }
+            | Field::Long { name, .. } => name,
             Field::Link { .. } => "link",
         }
     }
