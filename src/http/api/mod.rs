@@ -12,6 +12,7 @@ mod document;
 mod failure;
 mod history;
 mod invite;
+mod jobs;
 mod operation;
 mod streams;
 mod things;
@@ -47,6 +48,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(clients::operations());
     operations.extend(history::operations());
     operations.extend(streams::operations());
+    operations.extend(jobs::operations());
     operations
 }
 
