@@ -187,6 +187,7 @@ async function streams(page, walk) {
   await page.getByLabel("It is told").selectOption("full");
   await page.getByLabel(/a bearer token/).check();
   await check(page, "a new stream");
+  await picture(page, `stream-new-${walk.name}`);
   await page.getByRole("button", { name: "Add", exact: true }).click();
   await page.getByText("sends no bearer token", { exact: false }).first().waitFor();
   await check(page, "a stream that cannot be");
