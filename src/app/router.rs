@@ -15,7 +15,7 @@ use crate::http::edge::{self, EdgeSettings};
 use crate::http::pages::{self, Notice};
 use crate::http::refusal::{Refusal, Refused};
 use crate::http::service::Service;
-use crate::http::{api, console, hooks, invitee, scim};
+use crate::http::{api, console, hooks, invitee, jwks, scim};
 use crate::metrics::Metrics;
 use crate::scim::ScimError;
 
@@ -28,6 +28,7 @@ pub fn public(service: Service, settings: EdgeSettings, metrics: Arc<Metrics>) -
         .merge(api::router())
         .route("/api/{*rest}", any(api::not_found))
         .merge(hooks::router())
+        .merge(jwks::router())
         .merge(invitee::router())
         .merge(console::router())
         .merge(pages::assets::router())

@@ -15,6 +15,7 @@ use crate::domain::ids::{AccountId, EndpointId, OutboxId};
 use crate::domain::lifecycle::{Admit, BrakeLimit};
 use crate::domain::names::{ClientName, EmailAddress};
 use crate::domain::secrets::Scope;
+use crate::domain::security_event::Audience;
 use crate::domain::webhook::{HookUrl, UserEvent};
 use crate::jobs::schedule::JobName;
 use crate::scim::Profile;
@@ -44,7 +45,7 @@ pub enum Command {
     /// Mail
     #[command(subcommand, after_help = "Example:\n  usherd mail test --to ada@example.com")]
     Mail(MailCommand),
-    /// Webhooks: what applications are told of users as it happens
+    /// Webhooks and streams of security event tokens: what applications are told as it happens
     #[command(subcommand, after_help = "Example:\n  usherd webhook list --account acme")]
     Webhook(WebhookCommand),
     /// Scheduled jobs
@@ -382,13 +383,36 @@ pub enum WebhookCommand {
         #[arg(long = "event", value_name = "EVENT", value_delimiter = ',', value_parser = words::event())]
         events: Vec<UserEvent>,
     },
-    /// List the webhooks of an account
+    /// Make a stream of security event tokens (RFC 9967): pushed to an address, or fetched where none is given
+    ///
+    /// Every change of a user, group, organization, project or license goes there as a signed token. With --full it
+    /// carries the values, otherwise the names of what changed. Prints what the receiver needs: the bearer token that
+    /// goes along, this once, or the address to fetch from.
+    #[command(
+        after_help = "Example:\n  usherd webhook add-stream --account acme --bearer https://app.example.com/events"
+    )]
+    AddStream {
+        #[arg(long, value_name = "ID")]
+        account: AccountId,
+        /// Where tokens are pushed (RFC 8935): https://host/path [default: they are fetched, RFC 8936]
+        url: Option<HookUrl>,
+        /// Tell values, not only the names of what changed
+        #[arg(long)]
+        full: bool,
+        /// For whom the tokens are [default: the address of the stream]
+        #[arg(long, value_name = "TEXT")]
+        audience: Option<Audience>,
+        /// Send a bearer token along, by which the receiver knows usherd before it looks at a signature
+        #[arg(long, requires = "url")]
+        bearer: bool,
+    },
+    /// List the webhooks and streams of an account
     #[command(after_help = "Example:\n  usherd webhook list --account acme")]
     List {
         #[arg(long, value_name = "ID")]
         account: AccountId,
     },
-    /// Remove a webhook; what waits to go there is dropped
+    /// Remove a webhook or a stream; what waits to go there is dropped
     #[command(after_help = "Example:\n  usherd webhook remove --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
     Remove {
         #[arg(long, value_name = "ID")]
@@ -396,7 +420,9 @@ pub enum WebhookCommand {
         /// Its id, from `usherd webhook list`
         id: EndpointId,
     },
-    /// Make a new secret for a webhook and print it; the old one signs as well for another day
+    /// Make a new secret for a webhook, or bearer token for a stream, and print it
+    ///
+    /// The old secret of a webhook signs as well for another day. A stream sends the new token at once.
     #[command(after_help = "Example:\n  usherd webhook rotate --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
     Rotate {
         #[arg(long, value_name = "ID")]
@@ -410,7 +436,7 @@ pub enum WebhookCommand {
         #[arg(long, value_name = "ID")]
         account: AccountId,
     },
-    /// Send again what was given up, and enable a webhook that was disabled because it answered 410
+    /// Send again what was given up, and enable a webhook that answered 410 or a stream that nobody fetched
     #[command(after_help = "Example:\n  usherd webhook redrive --account acme 01a20a98-17a3-71e1-850f-520f67b51d83")]
     Redrive {
         #[arg(long, value_name = "ID")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::settings::{Settings, UnknownMembers};
 use crate::directory::mail_queue::Pace;
+use crate::domain::security_event::EVENT_URIS;
 use crate::http::bounds::BoundsTable;
 use crate::http::guard::Bounds;
 use crate::http::limits::LimitSettings;
@@ -147,6 +148,7 @@ impl Settings {
             }),
             interop_profile: false,
             documentation_uri: None,
+            event_uris: &EVENT_URIS,
         }
     }
 

@@ -22,6 +22,9 @@ use crate::domain::time::Timestamp;
 use crate::domain::user::{Invitation, Minted, Standing, State, User};
 use crate::store::{Batch, Check, ClaimToken, Write};
 
+/// The name of a SCIM PUT.
+pub(super) const REPLACED: &str = "user.replaced";
+
 /// A user in change: the record before, the record as it becomes, and what the transitions noted on the way.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
@@ -60,6 +63,11 @@ impl Change {
     /// Says by what name the audit is to know the change.
     pub fn named(&mut self, what: &'static str) {
         self.what = what;
+    }
+
+    /// Whether the audit knows it by this name.
+    pub fn is_named(&self, what: &str) -> bool {
+        self.what == what
     }
 
     /// Tells the Account Admins something that no transition knows of.
@@ -208,6 +216,7 @@ impl Directory {
             Task::erased(&change.before).plan(now, self.settings.deadline, &mut batch);
         }
         plan_deliveries(context, &mut batch, change);
+        self.plan_user_events(context, &mut batch, change);
         audit_of(context, change).add_to(&mut batch);
         batch
     }

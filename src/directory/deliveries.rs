@@ -1,47 +1,47 @@
-//! What waits to go to endpoints. A delivery is put by the batch that makes it true and taken away by the batch that
-//! records its fate, as mails are; a repeat carries the same `webhook-id`.
+//! What waits to go to endpoints: webhooks, and security event tokens. A delivery is put by the batch that makes it true
+//! and taken away by the batch that records its fate, as mails are; a repeat carries the same `webhook-id`, or `jti`.
+//!
+//! What is pushed has a timer that sends it. What is fetched (`streams`) has one that gives up on the receiver.
 //!
 //! Deliveries about one user do not wait for each other: that somebody lost access must not stand behind hours of
 //! waiting for an earlier event to get through. Each carries the revision that its change made, which only grows, so that
 //! a receiver drops what is older than what it knows.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::audit::AuditEvent;
 use super::change::Change;
 use super::error::Error;
+use super::kind::Kind;
 use super::outbox::DEAD_FOR;
 use super::record::UserRecord;
-use super::request::{Context, Request};
+use super::request::Context;
+use super::security_events::SecurityEvent;
 use super::timers::{DueWork, system};
-use super::webhooks::{Endpoint, unknown};
+use super::webhooks::Endpoint;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::{AccountId, EndpointId, OutboxId, ResourceId};
-use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Status;
 use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
-use crate::store::{Batch, Bounds, Check, Claim, DocumentKey, Entry, Index, Owner, Page, StoreError, Write};
-
-/// So many timers are looked at for what waits.
-pub const TIMERS_LOOKED_AT: usize = 2_000;
+use crate::store::{Batch, Check, Claim, DocumentKey, Entry, Index, Owner, StoreError, Write};
 
 /// The audit alert of an endpoint that answered 410 Gone.
 pub const GONE: &str = "WebhookGone";
 
-/// One webhook to send. It holds nothing personal: the name is read when it goes out.
+/// How long something waits to be fetched before its stream counts as abandoned.
+pub const FETCHED_WITHIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// One webhook or security event token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The `webhook-id`, the same for all attempts.
+    /// The `webhook-id` or `jti`, the same for all attempts.
     pub id: OutboxId,
     pub endpoint: EndpointId,
-    pub event: UserEvent,
-    pub user: ResourceId,
-    /// As the change left it; `None` for somebody who is deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Status>,
-    /// The revision of the user that the change made.
-    pub revision: u64,
+    #[serde(flatten)]
+    pub content: Content,
     /// When it happened.
     pub at: Timestamp,
     /// How often the endpoint was tried.
@@ -55,18 +55,57 @@ pub struct Delivery {
     pub dead: Option<Timestamp>,
 }
 
+/// What a delivery tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    Token {
+        security_event: Box<SecurityEvent>,
+    },
+    /// It holds nothing personal: the name is read when it goes out.
+    Webhook(Tidings),
+}
+
+/// What a webhook tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tidings {
+    pub event: UserEvent,
+    pub user: ResourceId,
+    /// As the change left it; `None` for somebody who is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// The revision of the user that the change made.
+    pub revision: u64,
+}
+
 /// A delivery that is to go out now.
 #[derive(Clone, PartialEq)]
 pub struct DueDelivery {
     pub delivery: Delivery,
     pub account: AccountId,
     pub url: HookUrl,
-    /// What signs it: none when the keys of the endpoint's secrets are gone.
-    pub keys: Vec<HookKey>,
-    /// `None` for somebody of whom nothing personal is kept any more.
-    pub user_name: Option<String>,
+    pub outgoing: Outgoing,
     pub claim: Claim,
-    revision: u64,
+}
+
+/// What goes out.
+#[derive(Clone, PartialEq)]
+pub enum Outgoing {
+    Webhook {
+        tidings: Tidings,
+        /// What signs it.
+        keys: Vec<HookKey>,
+        /// `None` for somebody of whom nothing personal is kept any more.
+        user_name: Option<String>,
+    },
+    Token {
+        /// Signed.
+        token: String,
+        /// What goes along in the Authorization header.
+        bearer: Option<HookKey>,
+    },
+    /// Nothing, since the key of the endpoint's secret is gone.
+    Unsigned,
 }
 
 /// What became of a delivery.
@@ -87,42 +126,82 @@ pub fn endpoint_of(owner: &Owner) -> Option<EndpointId> {
     owner.id.split_once('.').and_then(|(endpoint, _)| endpoint.parse().ok())
 }
 
+/// The entry of an index of deliveries that has this id.
+pub(super) fn entry_of(index: &str, id: &str) -> Option<Entry> {
+    let (endpoint, delivery) = id.split_once('.')?;
+    Some(entry(index, endpoint.parse().ok()?, delivery.parse().ok()?))
+}
+
 /// What endpoints are to hear of a change, in the batch of the change.
 pub(super) fn plan_deliveries(context: &Context, batch: &mut Batch, change: &Change) {
     let now = context.now;
     let after = &change.after;
     for event in UserEvent::between(&change.before.user, &after.user) {
-        for (endpoint, _) in context.account.webhooks.iter().filter(|(_, endpoint)| endpoint.wants(event)) {
-            let delivery = Delivery {
-                id: entropy::outbox_id(now),
-                endpoint: *endpoint,
-                event,
-                user: after.user.id,
-                status: after.user.status(),
-                revision: after.revision,
-                at: now,
-                attempts: 0,
-                last_reply: None,
-                dead: None,
-            };
-            put(batch, &delivery, 1, now);
-            batch.writes.push(Write::TimerSet { owner: delivery.key(), due: now });
+        for (id_of, endpoint) in context.account.webhooks.iter().filter(|(_, endpoint)| endpoint.wants(event)) {
+            let (user, status, revision) = (after.user.id, after.user.status(), after.revision);
+            let content = Content::Webhook(Tidings { event, user, status, revision });
+            let id = entropy::outbox_id(now);
+            let delivery =
+                Delivery { id, endpoint: *id_of, content, at: now, attempts: 0, last_reply: None, dead: None };
+            queue(batch, &delivery, 1, endpoint, now);
         }
     }
 }
 
-impl Delivery {
-    fn key(&self) -> DocumentKey {
-        keys::webhook(self.endpoint, self.id)
-    }
-
-    /// Its entry among the dead: ids are ordered by the time they were made, so the dead of one endpoint are too.
-    fn entry(&self) -> Entry {
-        Entry { key: String::new(), id: self.key().id.to_string() }
+/// Puts a delivery where it waits: with a timer that sends it now, or that rings when nobody has fetched it in time.
+pub(super) fn queue(batch: &mut Batch, delivery: &Delivery, revision: u64, endpoint: &Endpoint, now: Timestamp) {
+    put(batch, delivery, revision, now);
+    let due = if endpoint.url.is_some() { now } else { now + FETCHED_WITHIN };
+    batch.writes.push(Write::TimerSet { owner: delivery.key(), due });
+    if let Content::Token { .. } = delivery.content {
+        batch.writes.push(Write::IndexAdd { index: Index::new(keys::STREAMED), entry: delivery.entry(keys::STREAMED) });
     }
 }
 
-fn put(batch: &mut Batch, delivery: &Delivery, revision: u64, now: Timestamp) {
+impl Delivery {
+    pub(super) fn key(&self) -> DocumentKey {
+        keys::webhook(self.endpoint, self.id)
+    }
+
+    /// Its entry in an index. Ids are ordered by the time they were made, so what one endpoint has is, too.
+    pub(super) fn entry(&self, index: &'static str) -> Entry {
+        entry(index, self.endpoint, self.id)
+    }
+
+    /// Where it stands, for reconciliation: index and key of its entry.
+    pub(super) fn place(&self) -> Option<(&'static str, String)> {
+        let index = match (self.dead, &self.content) {
+            (Some(_), _) => keys::DEAD_WEBHOOKS,
+            (None, Content::Token { .. }) => keys::STREAMED,
+            (None, Content::Webhook(_)) => return None,
+        };
+        Some((index, self.entry(index).key))
+    }
+
+    /// What happened, as logs and people know it.
+    pub fn event(&self) -> &'static str {
+        match &self.content {
+            Content::Token { security_event } => security_event.uri(),
+            Content::Webhook(tidings) => tidings.event.as_str(),
+        }
+    }
+
+    /// Whom or what it is about.
+    pub fn about(&self) -> (Kind, ResourceId) {
+        match &self.content {
+            Content::Token { security_event } => (security_event.kind, security_event.resource),
+            Content::Webhook(tidings) => (Kind::User, tidings.user),
+        }
+    }
+}
+
+/// What waits in streams is found by its endpoint; what is dead is listed as a whole.
+fn entry(index: &str, endpoint: EndpointId, id: OutboxId) -> Entry {
+    let key = if index == keys::STREAMED { endpoint.to_string() } else { String::new() };
+    Entry { key, id: keys::webhook(endpoint, id).id.to_string() }
+}
+
+pub(super) fn put(batch: &mut Batch, delivery: &Delivery, revision: u64, now: Timestamp) {
     batch.writes.push(Write::Put {
         key: delivery.key(),
         revision,
@@ -133,23 +212,30 @@ fn put(batch: &mut Batch, delivery: &Delivery, revision: u64, now: Timestamp) {
     });
 }
 
-fn remove(batch: &mut Batch, delivery: &Delivery) {
-    batch.writes.push(Write::Delete { key: delivery.key() });
-    batch.writes.push(Write::TimerClear { owner: delivery.key() });
-    batch.writes.push(Write::IndexRemove { index: Index::new(keys::DEAD_WEBHOOKS), entry: delivery.entry() });
+/// Takes a delivery away, whether it waits or was given up.
+pub(super) fn remove(batch: &mut Batch, endpoint: EndpointId, id: OutboxId) {
+    let key = keys::webhook(endpoint, id);
+    batch.writes.push(Write::Delete { key: key.clone() });
+    batch.writes.push(Write::TimerClear { owner: key });
+    for index in [keys::DEAD_WEBHOOKS, keys::STREAMED] {
+        batch.writes.push(Write::IndexRemove { index: Index::new(index), entry: entry(index, endpoint, id) });
+    }
 }
 
 /// Nobody tries it again by itself; its timer rings when it has been kept long enough.
-fn bury(batch: &mut Batch, due: &DueDelivery, reply: &str, now: Timestamp) {
+pub(super) fn bury(batch: &mut Batch, delivery: &Delivery, revision: u64, reply: &str, now: Timestamp) {
     let delivery = Delivery {
-        attempts: due.delivery.attempts.saturating_add(1),
+        attempts: delivery.attempts.saturating_add(1),
         last_reply: Some(reply.to_owned()),
         dead: Some(now),
-        ..due.delivery.clone()
+        ..delivery.clone()
     };
-    put(batch, &delivery, due.revision + 1, now);
-    batch.writes.push(Write::IndexAdd { index: Index::new(keys::DEAD_WEBHOOKS), entry: delivery.entry() });
-    batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: now + DEAD_FOR });
+    put(batch, &delivery, revision + 1, now);
+    batch.writes.push(Write::IndexRemove { index: Index::new(keys::STREAMED), entry: delivery.entry(keys::STREAMED) });
+    batch
+        .writes
+        .push(Write::IndexAdd { index: Index::new(keys::DEAD_WEBHOOKS), entry: delivery.entry(keys::DEAD_WEBHOOKS) });
+    batch.writes.push(Write::TimerSet { owner: delivery.key(), due: now + DEAD_FOR });
 }
 
 pub(super) fn read_delivery(body: &[u8]) -> Result<Delivery, Error> {
@@ -170,29 +256,64 @@ impl Directory {
         let endpoint = context.account.webhooks.get(&delivery.endpoint).filter(|_| delivery.dead.is_none());
         let Some(endpoint) = endpoint else {
             let mut batch = self.of_claim(&claim);
-            remove(&mut batch, &delivery);
+            remove(&mut batch, delivery.endpoint, delivery.id);
             self.committed(&context.space, &batch).await?;
             return Ok(DueWork::Settled);
         };
-        let user = self.store.get(&context.space, &[keys::user(delivery.user)]).await?.pop().flatten();
-        let record = user.filter(|user| !user.body.is_empty()).as_ref().map(UserRecord::decode).transpose()?;
-        let keys = self.hook_keys(account, delivery.endpoint, endpoint, context.now);
-        let due = DueDelivery {
-            account: account.clone(),
-            url: endpoint.url.clone(),
-            keys,
-            user_name: record.map(|record| record.user.user_name.as_str().to_owned()),
-            claim,
-            revision: document.revision,
-            delivery,
-        };
         if endpoint.disabled.is_some() {
-            let mut batch = self.of_claim(&due.claim);
-            bury(&mut batch, &due, "the webhook is disabled", context.now);
+            let mut batch = self.of_claim(&claim);
+            batch.checks.push(Check::Revision { key: claim.owner.clone(), revision: document.revision });
+            bury(&mut batch, &delivery, document.revision, "the webhook is disabled", context.now);
             self.committed(&context.space, &batch).await?;
             return Ok(DueWork::Settled);
         }
-        Ok(DueWork::Delivery(Box::new(due)))
+        let Some(url) = endpoint.url.clone() else {
+            self.abandoned(&context, &claim, &delivery, document.revision).await?;
+            return Ok(DueWork::Settled);
+        };
+        let outgoing = self.outgoing(&context, &delivery, endpoint).await?;
+        Ok(DueWork::Delivery(Box::new(DueDelivery { account: account.clone(), url, outgoing, claim, delivery })))
+    }
+
+    async fn outgoing(&self, context: &Context, delivery: &Delivery, endpoint: &Endpoint) -> Result<Outgoing, Error> {
+        let account = &context.account.id;
+        let keys = self.hook_keys(account, delivery.endpoint, endpoint, context.now);
+        let has_key = !keys.is_empty();
+        Ok(match &delivery.content {
+            Content::Token { security_event } => match (endpoint.has_secret(), has_key) {
+                (true, false) => Outgoing::Unsigned,
+                (has_secret, _) => Outgoing::Token {
+                    token: self.token_of(context, delivery, security_event)?,
+                    bearer: keys.into_iter().next().filter(|_| has_secret),
+                },
+            },
+            Content::Webhook(_) if !has_key => Outgoing::Unsigned,
+            Content::Webhook(tidings) => {
+                let user = self.store.get(&context.space, &[keys::user(tidings.user)]).await?.pop().flatten();
+                let record = user.filter(|user| !user.body.is_empty()).as_ref().map(UserRecord::decode).transpose()?;
+                let user_name = record.map(|record| record.user.user_name.as_str().to_owned());
+                Outgoing::Webhook { tidings: tidings.clone(), keys, user_name }
+            }
+        })
+    }
+
+    /// Nobody has fetched it for so long that nobody will: the stream is disabled, as one that answered 410 would be.
+    async fn abandoned(
+        &self,
+        context: &Context,
+        claim: &Claim,
+        delivery: &Delivery,
+        revision: u64,
+    ) -> Result<(), Error> {
+        let mut batch = plan_gone(context, delivery.endpoint);
+        batch.checks.push(Check::Claimed { owner: claim.owner.clone(), token: claim.token });
+        batch.checks.push(Check::Revision { key: claim.owner.clone(), revision });
+        bury(&mut batch, delivery, revision, "not fetched within 7 days: the stream is disabled", context.now);
+        if !self.committed(&context.space, &batch).await? {
+            // Somebody changed the account, or took it off this moment: it is looked at again.
+            self.end_claim(&context.account.id, claim, Some(context.now)).await?;
+        }
+        Ok(())
     }
 
     /// Records what became of a delivery. Refused when the claim was lost: whoever holds it now decides.
@@ -200,26 +321,35 @@ impl Directory {
     /// # Errors
     /// Of the store.
     pub async fn settle_delivery(&self, due: &DueDelivery, fate: &DeliveryFate) -> Result<(), Error> {
+        let owner = &due.claim.owner;
         retrying!(self, {
-            let (context, _) = self.open(&system(&due.account, "webhook"), &[]).await?;
+            let request = system(&due.account, "webhook");
+            let (context, documents) = self.open(&request, std::slice::from_ref(owner)).await?;
+            // What it says may have been cut down since it went out, when its person was erased.
+            let Some(document) = documents.into_iter().next().flatten() else { return Ok(Some(())) };
+            let (delivery, revision) = (read_delivery(&document.body)?, document.revision);
             let mut batch = match fate {
                 // Only this one looks at the account: the others must not wait for whoever changes it.
-                DeliveryFate::Gone => plan_gone(&context, due.delivery.endpoint),
+                DeliveryFate::Gone => plan_gone(&context, delivery.endpoint),
                 DeliveryFate::Taken | DeliveryFate::Later { .. } | DeliveryFate::GivenUp { .. } => {
                     Batch::new(entropy::commit_id(context.now))
                 }
             };
-            batch.checks.push(Check::Claimed { owner: due.claim.owner.clone(), token: due.claim.token });
+            batch.checks.push(Check::Claimed { owner: owner.clone(), token: due.claim.token });
+            batch.checks.push(Check::Revision { key: owner.clone(), revision });
             match fate {
-                DeliveryFate::Taken => remove(&mut batch, &due.delivery),
-                DeliveryFate::Gone => bury(&mut batch, due, "answered 410: the webhook is disabled", context.now),
-                DeliveryFate::GivenUp { reply } => bury(&mut batch, due, reply, context.now),
+                DeliveryFate::Taken => remove(&mut batch, delivery.endpoint, delivery.id),
+                DeliveryFate::Gone => {
+                    let reply = "answered 410: the webhook is disabled";
+                    bury(&mut batch, &delivery, revision, reply, context.now);
+                }
+                DeliveryFate::GivenUp { reply } => bury(&mut batch, &delivery, revision, reply, context.now),
                 DeliveryFate::Later { at, reply } => {
-                    let mut delivery = due.delivery.clone();
+                    let mut delivery = delivery;
                     delivery.attempts = delivery.attempts.saturating_add(1);
                     delivery.last_reply = Some(reply.clone());
-                    put(&mut batch, &delivery, due.revision + 1, context.now);
-                    batch.writes.push(Write::TimerSet { owner: due.claim.owner.clone(), due: *at });
+                    put(&mut batch, &delivery, revision + 1, context.now);
+                    batch.writes.push(Write::TimerSet { owner: owner.clone(), due: *at });
                 }
             }
             match self.commit(&context.space, &batch).await {
@@ -229,89 +359,13 @@ impl Directory {
                         tracing::info!(delivery = %due.delivery.id, "the claim on a webhook was lost; its new holder settles it");
                         Ok(Some(()))
                     }
-                    _ => Ok(None), // somebody changed the account
+                    _ => Ok(None), // somebody changed the account, or the delivery
                 },
                 Err(error) => Err(error.into()),
             }
         })
     }
-
-    /// The webhooks of an account that wait to go out, with when each is tried next, the first to be tried first: those
-    /// among the next [`TIMERS_LOOKED_AT`] timers of the account.
-    ///
-    /// # Errors
-    /// Of the store; [`Error::MissingScope`] without `tokens`.
-    pub async fn waiting_deliveries(&self, request: &Request) -> Result<Vec<(Timestamp, Delivery)>, Error> {
-        let (context, _) = self.open(request, &[]).await?;
-        context.require(Scope::Tokens)?;
-        let timers = self.store.timers(&context.space, None, TIMERS_LOOKED_AT).await?;
-        let timers: Vec<_> = timers.into_iter().filter(|timer| timer.owner.kind == keys::WEBHOOK).collect();
-        let owners: Vec<Owner> = timers.iter().map(|timer| timer.owner.clone()).collect();
-        let found = self.store.get(&context.space, &owners).await?;
-        let mut waiting = Vec::new();
-        for (timer, document) in timers.iter().zip(found) {
-            let Some(delivery) = document.map(|document| read_delivery(&document.body)).transpose()? else { continue };
-            if delivery.dead.is_none() {
-                waiting.push((timer.wakes, delivery));
-            }
-        }
-        Ok(waiting)
-    }
-
-    /// The webhooks of an account that were given up, by endpoint, the oldest first, up to `limit`.
-    ///
-    /// # Errors
-    /// Of the store; [`Error::NotFound`] when there is no such account; [`Error::MissingScope`] without `tokens`.
-    pub async fn dead_deliveries(&self, request: &Request, limit: usize) -> Result<Vec<Delivery>, Error> {
-        let (context, _) = self.open(request, &[]).await?;
-        context.require(Scope::Tokens)?;
-        let index = Index::new(keys::DEAD_WEBHOOKS);
-        let entries = self.store.range(&context.space, &index, &Bounds::All, &Page::first(limit)).await?;
-        let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::WEBHOOK, &entry.id)).collect();
-        let found = self.store.get(&context.space, &wanted).await?;
-        found.into_iter().flatten().map(|document| read_delivery(&document.body)).collect()
-    }
-
-    /// Sends everything again that was given up for an endpoint, and lets new events go there if it was disabled; how
-    /// many deliveries that are.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
-    pub async fn redrive_webhook(&self, request: &Request, endpoint: EndpointId) -> Result<usize, Error> {
-        self.enable_webhook(request, endpoint).await?;
-        let (index, mut page) = (Index::new(keys::DEAD_WEBHOOKS), Page::first(DEAD_AT_ONCE));
-        let mut revived = 0;
-        loop {
-            let (context, _) = self.open(request, &[]).await?;
-            if !context.account.webhooks.contains_key(&endpoint) {
-                return Err(unknown(endpoint));
-            }
-            let entries = self.store.range(&context.space, &index, &Bounds::All, &page).await?;
-            let wanted: Vec<_> = entries.iter().map(|entry| DocumentKey::new(keys::WEBHOOK, &entry.id)).collect();
-            for document in self.store.get(&context.space, &wanted).await?.into_iter().flatten() {
-                let mut delivery = read_delivery(&document.body)?;
-                if delivery.endpoint != endpoint || delivery.dead.take().is_none() {
-                    continue;
-                }
-                delivery.attempts = 0;
-                let mut batch = Batch::new(entropy::commit_id(context.now));
-                batch.checks.push(Check::Revision { key: delivery.key(), revision: document.revision });
-                put(&mut batch, &delivery, document.revision + 1, context.now);
-                batch.writes.push(Write::IndexRemove { index: index.clone(), entry: delivery.entry() });
-                batch.writes.push(Write::TimerSet { owner: delivery.key(), due: context.now });
-                // Whoever was faster has revived it, or it was kept long enough.
-                revived += usize::from(self.committed(&context.space, &batch).await?);
-            }
-            match entries.into_iter().last() {
-                Some(last) if wanted.len() == page.limit => page.after = Some(last),
-                _ => return Ok(revived),
-            }
-        }
-    }
 }
-
-/// So many dead deliveries are looked at in one trip.
-const DEAD_AT_ONCE: usize = 500;
 
 /// The endpoint is disabled, and the Account Admins are told.
 fn plan_gone(context: &Context, endpoint: EndpointId) -> Batch {

@@ -12,6 +12,7 @@ use super::memberships::{SLICE, bump};
 use super::provision::IfMatch;
 use super::request::{Context, Request};
 use super::resources::Resource;
+use super::security_events::ResourceChange;
 use super::tasks::{Task, Work};
 use super::{Directory, entropy};
 use crate::domain::ids::ResourceId;
@@ -19,6 +20,9 @@ use crate::domain::lifecycle::Alert;
 use crate::scim::resource::{self, Purpose};
 use crate::scim::{MemberChange, patch};
 use crate::store::{Batch, Check, Document, StoreError, Write};
+
+/// What the audit calls a SCIM PUT, after the kind.
+const REPLACED: &str = "replaced";
 
 /// A resource after a change.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,7 +111,7 @@ impl Directory {
             let mut after = with_attributes(&before, attributes);
             after.keep_grants(&before, &received.named);
             let edit = Edit {
-                what: "replaced",
+                what: REPLACED,
                 after,
                 before,
                 members: received.members.clone(),
@@ -196,6 +200,8 @@ impl Directory {
             batch.checks.push(Check::Revision { key: key.clone(), revision: before.revision });
             before.keys.plan_move(&super::record::Keys::default(), before.id, &mut batch);
             batch.writes.push(Write::Delete { key });
+            let gone = ResourceChange { before: Some(&before), after: None, members: false, replaced: false };
+            self.plan_resource_events(&context, &mut batch, &gone);
             let task = kind.is_referred_to().then(|| Task::departed(kind, before.id, now));
             if let Some(task) = &task {
                 task.plan(now, self.settings.deadline, &mut batch);
@@ -286,6 +292,11 @@ impl Directory {
         if !large {
             difference.plan(id, &mut batch);
         }
+        let was = Some(&before).filter(|before| before.revision > 0);
+        // What is large is told when it is done.
+        let members = !large && !difference.is_empty();
+        let change = ResourceChange { before: was, after: Some(&after), members, replaced: what == REPLACED };
+        self.plan_resource_events(&context, &mut batch, &change);
         let over = self.seats_over(&context, &before, &after).await?;
         if over > 0 {
             let work = Work::QuotaLowered { license: id, after: None };

@@ -1,9 +1,10 @@
-//! What goes with a person who is erased, besides their record: letters to them and what the story says of them. It is
-//! a task, written by the batch that erases the record, so that no crash leaves their name behind.
+//! What goes with a person who is erased, besides their record: letters to them, what waits in streams of security
+//! events with their name, and what the story says of them. It is a task, written by the batch that erases the record, so that no crash leaves their name behind.
 
 use serde::{Deserialize, Serialize};
 
 use super::change::remove_letter;
+use super::deliveries::entry_of;
 use super::error::Error;
 use super::invitations::Action;
 use super::outbox::read_letter;
@@ -35,6 +36,8 @@ pub struct Erasure {
 enum Place {
     Queue,
     DeadLetters,
+    Streams,
+    DeadDeliveries,
     Story,
 }
 
@@ -42,7 +45,9 @@ impl Place {
     const fn next(self) -> Option<Place> {
         match self {
             Place::Queue => Some(Place::DeadLetters),
-            Place::DeadLetters => Some(Place::Story),
+            Place::DeadLetters => Some(Place::Streams),
+            Place::Streams => Some(Place::DeadDeliveries),
+            Place::DeadDeliveries => Some(Place::Story),
             Place::Story => None,
         }
     }
@@ -98,6 +103,8 @@ impl Directory {
         let last = match erasure.place {
             Place::Queue => self.burn_letters(slice, keys::QUEUE, behind, &mut batch).await?,
             Place::DeadLetters => self.burn_letters(slice, keys::DEAD, behind, &mut batch).await?,
+            Place::Streams => self.forget_told(slice, keys::STREAMED, behind).await?,
+            Place::DeadDeliveries => self.forget_told(slice, keys::DEAD_WEBHOOKS, behind).await?,
             Place::Story => self.forget_in_story(slice.space(), &erasure.known, behind).await?,
         };
         match erasure.after(last) {
@@ -110,6 +117,18 @@ impl Directory {
                 Ok(self.committed(slice.space(), &batch).await?.then_some(Step::More))
             }
         }
+    }
+
+    /// Takes what is personal out of the security events about this person, among the next ones of an index.
+    async fn forget_told(
+        &self,
+        slice: &Slice<'_>,
+        index: &str,
+        behind: Option<String>,
+    ) -> Result<Option<String>, Error> {
+        let behind = behind.as_deref().and_then(|id| entry_of(index, id));
+        let last = self.forget_in_streams(slice.space(), index, slice.task.id, behind).await?;
+        Ok(last.map(|entry| entry.id))
     }
 
     /// Plans that the letters to this person go, among the next ones of an index; the last one that was looked at, if
@@ -155,7 +174,11 @@ mod tests {
         assert_eq!((half.place, half.behind.as_deref()), (Place::Queue, Some("7")));
         let dead = half.after(None).unwrap();
         assert_eq!((dead.place, dead.behind.as_deref()), (Place::DeadLetters, None));
-        let story = dead.after(None).unwrap();
+        let streams = dead.after(None).unwrap();
+        assert_eq!((streams.place, streams.behind.as_deref()), (Place::Streams, None));
+        let given_up = streams.after(None).unwrap();
+        assert_eq!((given_up.place, given_up.behind.as_deref()), (Place::DeadDeliveries, None));
+        let story = given_up.after(None).unwrap();
         assert_eq!((story.place, story.behind.as_deref()), (Place::Story, None));
         assert_eq!(story.after(None), None);
     }

@@ -106,6 +106,9 @@ pub const DEAD: &str = "outbox.dead";
 /// Webhooks that were given up, until somebody tries again or a month is over.
 pub const DEAD_WEBHOOKS: &str = "webhook.dead";
 
+/// Security events that wait in the streams of the account; the key is the endpoint.
+pub const STREAMED: &str = "streamed";
+
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::assignments::{self, Wishes};
 use super::brake::Verdict;
-use super::change::Change;
+use super::change::{Change, REPLACED};
 use super::error::Error;
 use super::kind::Kind;
 use super::notes::Notes;
@@ -116,7 +116,7 @@ impl Directory {
             resource::keep_immutable(&self.schemas, self.user_type(), &before.profile, &mut attributes)?;
             let wanted = Wanted::of(attributes, received.named.clone(), &before.attributes(), &profile)?;
             request.notes.tolerated(wanted.mapped.iter().copied().chain(stayed));
-            let written = self.update(&context, "user.replaced", before, &wanted).await?;
+            let written = self.update(&context, REPLACED, before, &wanted).await?;
             Ok(written.map(|record| (context, record)))
         })
     }

@@ -103,7 +103,7 @@ impl Resource {
         self.attributes.get("displayName").and_then(Value::as_str).unwrap_or_default()
     }
 
-    fn external_id(&self) -> Option<&str> {
+    pub(super) fn external_id(&self) -> Option<&str> {
         self.attributes.get("externalId").and_then(Value::as_str)
     }
 

@@ -19,6 +19,7 @@ use super::memberships::{Difference, MemberKind, SLICE, bump};
 use super::record::UserRecord;
 use super::request::Context;
 use super::resources::Resource;
+use super::security_events::ResourceChange;
 use super::timers::{DueWork, system};
 use super::{Actor, Directory, entropy, keys};
 use crate::domain::ids::{AccountId, ResourceId};
@@ -377,6 +378,9 @@ impl Directory {
                 let mut after = before.clone();
                 after.pending = None;
                 after.plan(&before, &self.schemas, slice.context.now, &mut batch);
+                let (before, after) = (Some(&before), Some(&after));
+                let done = ResourceChange { before, after, members: true, replaced: false };
+                self.plan_resource_events(slice.context, &mut batch, &done);
             }
         }
         slice.end(&mut batch);

@@ -1,4 +1,4 @@
-//! The endpoints to which an account's webhooks go.
+//! The endpoints of an account: where its webhooks go, and its streams of security events.
 //!
 //! No secret is stored. An endpoint's secret is derived from a key of the ring, the endpoint and a number, and the
 //! settings hold which key and number that is. A new secret is the next number under the current key; the one before
@@ -18,6 +18,7 @@ use super::request::{Context, Request};
 use super::{Directory, entropy};
 use crate::domain::ids::{AccountId, EndpointId};
 use crate::domain::secrets::Scope;
+use crate::domain::security_event::{Audience, Form};
 use crate::domain::time::Timestamp;
 use crate::domain::token::keyring::{KeyId, Label};
 use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
@@ -28,19 +29,45 @@ pub const MAX_ENDPOINTS: usize = 10;
 /// How long the secret before the current one signs as well.
 const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where webhooks go, and what is told there.
+/// Where an application hears of users, and what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    pub url: HookUrl,
-    pub events: BTreeSet<UserEvent>,
+    /// `None` where the receiver fetches what it is told, which only streams offer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<HookUrl>,
+    #[serde(flatten)]
+    pub tells: Tells,
     pub made: Timestamp,
     pub secret: SecretName,
     /// The secret before that, and until when it signs as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<(SecretName, Timestamp)>,
-    /// Since when nothing goes there, because it answered 410 Gone.
+    /// Since when nothing goes there, because it answered 410 Gone, or nobody fetched it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<Timestamp>,
+}
+
+/// What an endpoint is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tells {
+    /// Webhooks about these.
+    #[serde(rename = "events")]
+    Webhooks(BTreeSet<UserEvent>),
+    /// Security event tokens (RFC 9967): pushed (RFC 8935) or fetched (RFC 8936).
+    #[serde(rename = "stream")]
+    Tokens(Stream),
+}
+
+/// How a stream of security event tokens is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    pub form: Form,
+    /// For whom its tokens are (`aud`); `None`: the address of the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+    /// Whether the secret of the endpoint goes along as a bearer token, when tokens are pushed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bearer: bool,
 }
 
 /// What a secret is derived from, besides its endpoint.
@@ -51,9 +78,29 @@ pub struct SecretName {
 }
 
 impl Endpoint {
-    /// Whether it is to hear of this.
+    /// Whether a webhook is to tell it of this.
     pub fn wants(&self, event: UserEvent) -> bool {
-        self.disabled.is_none() && self.events.contains(&event)
+        match &self.tells {
+            Tells::Webhooks(events) => self.disabled.is_none() && events.contains(&event),
+            Tells::Tokens(_) => false,
+        }
+    }
+
+    pub fn stream(&self) -> Option<&Stream> {
+        match &self.tells {
+            Tells::Webhooks(_) => None,
+            Tells::Tokens(stream) => Some(stream),
+        }
+    }
+
+    /// Whether anything is made with its secret.
+    pub fn has_secret(&self) -> bool {
+        self.stream().is_none_or(|stream| stream.bearer)
+    }
+
+    /// What its owner keeps of a secret.
+    fn shown(&self, key: &HookKey) -> String {
+        if self.stream().is_some() { key.bearer() } else { key.expose() }
     }
 }
 
@@ -79,21 +126,56 @@ impl Directory {
         url: &HookUrl,
         events: &BTreeSet<UserEvent>,
     ) -> Result<(EndpointId, HookKey), Error> {
-        let id = entropy::endpoint_id(self.store.now());
+        let tells = Tells::Webhooks(events.clone());
+        let (id, endpoint) = self.add_endpoint(request, "webhook.added", Some(url), &tells).await?;
+        Ok((id, self.hook_key(&request.account, id, &endpoint.secret)?))
+    }
+
+    /// Makes a stream of security event tokens, pushed to `url` or fetched where there is none; its id, and its bearer
+    /// token for this one time, when it has one. Only what is pushed can have one.
+    ///
+    /// # Errors
+    /// As [`Directory::add_webhook`].
+    pub async fn add_stream(
+        &self,
+        request: &Request,
+        url: Option<&HookUrl>,
+        stream: &Stream,
+    ) -> Result<(EndpointId, Option<String>), Error> {
+        if url.is_none() && stream.bearer {
+            let message = "a stream that is fetched sends no bearer token: whoever fetches shows one of this account";
+            return Err(Error::Invalid(message.to_owned()));
+        }
+        let tells = Tells::Tokens(stream.clone());
+        let (id, endpoint) = self.add_endpoint(request, "stream.added", url, &tells).await?;
+        let key = self.hook_key(&request.account, id, &endpoint.secret)?;
+        Ok((id, endpoint.has_secret().then(|| endpoint.shown(&key))))
+    }
+
+    async fn add_endpoint(
+        &self,
+        request: &Request,
+        what: &str,
+        url: Option<&HookUrl>,
+        tells: &Tells,
+    ) -> Result<(EndpointId, Endpoint), Error> {
+        let now = self.store.now();
+        let id = entropy::endpoint_id(now);
         let secret = SecretName { kid: self.keys.current().clone(), number: 1 };
-        self.change_webhooks(request, "webhook.added", |after, now| {
+        let (url, tells) = (url.cloned(), tells.clone());
+        let endpoint = Endpoint { url, tells, made: now, secret, previous: None, disabled: None };
+        self.change_webhooks(request, what, |after, _| {
             if after.webhooks.len() >= MAX_ENDPOINTS {
                 let account = &request.account;
-                let message = format!("account {account} has {MAX_ENDPOINTS} webhooks already; remove one first");
+                let message =
+                    format!("account {account} has {MAX_ENDPOINTS} webhooks and streams already; remove one first");
                 return Err(Error::Invalid(message));
             }
-            let (url, events, secret) = (url.clone(), events.clone(), secret.clone());
-            let endpoint = Endpoint { url, events, made: now, secret, previous: None, disabled: None };
-            after.webhooks.insert(id, endpoint);
+            after.webhooks.insert(id, endpoint.clone());
             Ok(())
         })
         .await?;
-        Ok((id, self.hook_key(&request.account, id, &secret)?))
+        Ok((id, endpoint))
     }
 
     /// Takes an endpoint away. What waits to go there is dropped when it is due.
@@ -107,13 +189,20 @@ impl Directory {
         .await
     }
 
-    /// Gives an endpoint a new secret; the old one signs as well for a day.
+    /// Gives an endpoint a new secret, and shows it this once; the old one signs as well for a day. A stream sends the
+    /// new one at once: what is not taken meanwhile is tried again.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::MissingScope`] without `tokens`.
-    pub async fn rotate_webhook(&self, request: &Request, id: EndpointId) -> Result<HookKey, Error> {
+    /// [`Error::NotFound`]; [`Error::Invalid`] for a stream without a bearer token; [`Error::MissingScope`] without
+    /// `tokens`.
+    pub async fn rotate_webhook(&self, request: &Request, id: EndpointId) -> Result<String, Error> {
         self.change_webhooks(request, "webhook.rotated", |after, now| {
             let endpoint = after.webhooks.get_mut(&id).ok_or_else(|| unknown(id))?;
+            if !endpoint.has_secret() {
+                let message = "this stream has no secret of its own: its tokens are signed with the signing keys, which \
+                               `usherd keys rotate` changes";
+                return Err(Error::Invalid(message.to_owned()));
+            }
             let number = endpoint.secret.number.saturating_add(1);
             let new = SecretName { kid: self.keys.current().clone(), number };
             let old = std::mem::replace(&mut endpoint.secret, new);
@@ -123,7 +212,7 @@ impl Directory {
         .await?;
         let account = self.account(&request.account).await?;
         let endpoint = account.webhooks.get(&id).ok_or_else(|| unknown(id))?;
-        self.hook_key(&request.account, id, &endpoint.secret)
+        Ok(endpoint.shown(&self.hook_key(&request.account, id, &endpoint.secret)?))
     }
 
     /// Lets webhooks go to an endpoint again that had answered 410.
@@ -177,6 +266,11 @@ impl Directory {
         let tag = self.keys.mac(&secret.kid, Label::WEBHOOK, &fields, self.store.now());
         tag.map(|tag| HookKey::of(&tag)).map_err(|error| Error::Internal(error.to_string()))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 pub(super) fn unknown(id: EndpointId) -> Error {

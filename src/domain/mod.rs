@@ -7,6 +7,7 @@ pub mod message_id;
 pub mod names;
 pub mod roles;
 pub mod secrets;
+pub mod security_event;
 pub mod text;
 pub mod time;
 pub mod token;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -76,11 +76,7 @@ impl UserEvent {
         let happened = |event: UserEvent| match event {
             UserEvent::Invited => has_link(after) && !has_link(before),
             UserEvent::Activated => is == Some(Status::Active) && was != is,
-            UserEvent::Deactivated => match (was, is) {
-                (Some(Status::Active), Some(Status::Pending)) => true,
-                (Some(Status::Active | Status::Pending), Some(Status::Inactive)) => true,
-                (Some(_) | None, Some(_) | None) => false,
-            },
+            UserEvent::Deactivated => is_deactivation(was, is),
             UserEvent::Deleted => was.is_some() && is.is_none(),
             UserEvent::Erased => is_known(before) && !is_known(after),
             UserEvent::RoleChanged => {
@@ -90,6 +86,15 @@ impl UserEvent {
             }
         };
         Self::ALL.into_iter().filter(|event| happened(*event)).collect()
+    }
+}
+
+/// Whether somebody who could enter, or was to, may not any more.
+pub(super) const fn is_deactivation(was: Option<Status>, is: Option<Status>) -> bool {
+    match (was, is) {
+        (Some(Status::Active), Some(Status::Pending)) => true,
+        (Some(Status::Active | Status::Pending), Some(Status::Inactive)) => true,
+        (Some(_) | None, Some(_) | None) => false,
     }
 }
 
@@ -193,6 +198,11 @@ impl HookKey {
     /// As its owner keeps it, to be shown once: `whsec_` and base64 (Standard Webhooks, "Signature scheme").
     pub fn expose(&self) -> String {
         format!("whsec_{}", STANDARD.encode(self.0))
+    }
+
+    /// As the bearer token that goes along with security event tokens, to be shown once as well.
+    pub fn bearer(&self) -> String {
+        format!("usb_{}", URL_SAFE_NO_PAD.encode(self.0))
     }
 
     /// One entry of `webhook-signature`: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body` (Standard

@@ -1,8 +1,13 @@
 //! Which request may take what, by method and path alone: a body is bounded before anything is read of it.
 
+use std::time::Duration;
+
 use axum::http::{Method, Uri};
 
 use super::guard::Bounds;
+
+/// How long a request may wait for something to happen, besides the time that it takes.
+pub const WAIT: Duration = Duration::from_secs(10);
 
 /// The bounds of the public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,10 @@ impl BoundsTable {
                 | ["api", "v1", "invitations"]
                 | ["api", "v1", "bulk", _],
             ) => Bounds { body_bytes: self.single.body_bytes, ..self.bulk },
+            // Whoever fetches security events may wait for some.
+            (&Method::POST, ["api", "v1", "streams", _, "poll"]) => {
+                Bounds { deadline: self.single.deadline + WAIT, ..self.single }
+            }
             _ => self.single,
         }
     }
@@ -38,8 +47,6 @@ impl BoundsTable {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rstest::rstest;
 
     use super::*;
@@ -51,6 +58,7 @@ mod tests {
     const SINGLE: Bounds = bounds(1);
     const GROUP: Bounds = bounds(2);
     const BULK: Bounds = bounds(3);
+    const WAITING: Bounds = Bounds { deadline: Duration::from_secs(15), ..SINGLE };
     const MANY: Bounds = Bounds { body_bytes: SINGLE.body_bytes, ..BULK };
 
     #[rstest]
@@ -73,6 +81,7 @@ mod tests {
     #[case(Method::POST, "/admin/default/compare", MANY)]
     #[case(Method::POST, "/api/v1/invitations", MANY)]
     #[case(Method::POST, "/api/v1/bulk/deactivate", MANY)]
+    #[case(Method::POST, "/api/v1/streams/42/poll", WAITING)]
     #[case(Method::GET, "/admin/default/users/new", SINGLE)]
     #[case(Method::POST, "/admin/default/users/42", SINGLE)]
     fn only_groups_and_bulk_requests_may_be_larger(#[case] method: Method, #[case] uri: Uri, #[case] wanted: Bounds) {

@@ -26,6 +26,7 @@ pub mod headers;
 pub mod hooks;
 pub mod hosts;
 pub mod invitee;
+pub mod jwks;
 pub mod limits;
 mod multipart;
 pub mod office;

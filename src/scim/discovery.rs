@@ -22,6 +22,8 @@ pub struct Limits {
     /// Whether this server keeps to draft-zollner-scim-interop-profile; said only when it does.
     pub interop_profile: bool,
     pub documentation_uri: Option<String>,
+    /// The security events that streams tell (RFC 9967 §4).
+    pub event_uris: &'static [&'static str],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,7 @@ pub fn service_provider_config(limits: &Limits, base: &str) -> Value {
     if let Some(pagination) = limits.pagination {
         out.insert("pagination".into(), pagination_json(pagination));
     }
+    out.insert("securityEvents".into(), json!({ "asyncRequest": "none", "eventUris": limits.event_uris }));
     if limits.interop_profile {
         out.insert("interopProfileConformant".into(), true.into());
     }
@@ -170,6 +173,7 @@ mod tests {
             pagination: None,
             interop_profile: false,
             documentation_uri: None,
+            event_uris: &["urn:ietf:params:scim:event:prov:delete"],
         }
     }
 
@@ -194,6 +198,8 @@ mod tests {
                 assert!(!holder[sub].is_null(), "{name}.{sub}");
             }
         }
+        let events = json!({"asyncRequest": "none", "eventUris": ["urn:ietf:params:scim:event:prov:delete"]});
+        assert_eq!(config["securityEvents"], events);
         assert_eq!(
             config["meta"],
             json!({"resourceType": "ServiceProviderConfig", "location": format!("{BASE}/ServiceProviderConfig")})

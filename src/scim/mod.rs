@@ -9,6 +9,7 @@
 //! | [`profile`] | which deviations of a client are tolerated? |
 //! | [`resource`], [`coerce`], [`value`] | what does this POST or PUT body say? |
 //! | [`path`], [`patch`], [`members`] | what does this PATCH change? |
+//! | [`changes`] | what differs between two documents? |
 //! | [`filter`], [`sort`], [`list`] | which resources, in which order, on which page? |
 //! | [`projection`] | which attributes go out? |
 //! | [`bulk`] | what do many operations in one request say, and in which order? |
@@ -21,6 +22,7 @@
 //! a write to a detached attribute comes out as a list of [`members::MemberChange`].
 
 pub mod bulk;
+pub mod changes;
 pub mod coerce;
 pub mod discovery;
 pub mod error;

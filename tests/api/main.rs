@@ -11,6 +11,8 @@ mod receiver;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
+#[path = "../support/tokens.rs"]
+mod tokens;
 
 mod access;
 mod admin;
@@ -36,6 +38,7 @@ mod rooms;
 mod root;
 mod secrets;
 mod story;
+mod streams;
 mod transfer;
 mod users;
 mod webhooks;

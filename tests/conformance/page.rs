@@ -16,7 +16,7 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
     fn cells(line: &str) -> Vec<&str> {
         line.trim_matches('|').split('|').map(str::trim).collect()
     }
-    let is_row = |line: &&str| line.starts_with("| 7") || line.starts_with("| 9") || line.starts_with("| D");
+    let is_row = |line: &&str| ["| 7", "| 8", "| 9", "| D"].iter().any(|start| line.starts_with(start));
     page.lines().filter(is_row).map(cells).collect()
 }
 

@@ -208,6 +208,32 @@ async function webhooks(page, walk) {
   await check(page, "removing a webhook");
   await page.getByRole("button", { name: "Remove" }).click();
   await page.getByRole("status").filter({ hasText: "The webhook is removed." }).waitFor();
+  await streams(page, walk);
+}
+
+async function streams(page, walk) {
+  await page.getByRole("link", { name: "Add stream" }).click();
+  await page.getByLabel("It is told").selectOption("full");
+  await page.getByLabel(/a bearer token/).check();
+  await check(page, "a new stream");
+  await picture(page, `stream-new-${walk.name}`);
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  await page.getByText("sends no bearer token", { exact: false }).first().waitFor();
+  await check(page, "a stream that cannot be");
+  await page.getByLabel(/a bearer token/).uncheck();
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const address = page.getByRole("textbox", { name: "Address" });
+  await address.waitFor();
+  assert.match(await address.inputValue(), /\/api\/v1\/streams\/[0-9a-f-]+\/poll$/);
+  await check(page, "what a receiver is to be given");
+  await page.goto(console_("/webhooks"));
+  await page.getByText("Fetched from this address").waitFor();
+  await check(page, "a stream");
+  await picture(page, `stream-${walk.name}`);
+  await page.getByRole("link", { name: /^Remove/ }).click();
+  await check(page, "removing a stream");
+  await page.getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("status").filter({ hasText: "The webhook is removed." }).waitFor();
 }
 
 async function attention(page, walk) {

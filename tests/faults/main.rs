@@ -20,6 +20,8 @@ mod redis_server;
 #[path = "../support/smtp/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of the mails need")]
 mod smtp;
+#[path = "../support/tokens.rs"]
+mod tokens;
 
 mod bounds;
 mod counted;
@@ -35,4 +37,5 @@ mod replicas;
 mod retention;
 mod shutdown;
 mod store;
+mod streams;
 mod webhooks;

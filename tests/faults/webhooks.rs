@@ -185,7 +185,7 @@ async fn a_new_secret_and_the_one_before_sign_together_for_a_day() {
     let receiver = Receiver::start();
     let house = House::open(Store::Embedded, &[PRIVATE]).await;
     let (endpoint, old) = house.listens(&receiver.url()).await;
-    let new = house.directory().rotate_webhook(&by_operator(&house.account), endpoint).await.unwrap().expose();
+    let new = house.directory().rotate_webhook(&by_operator(&house.account), endpoint).await.unwrap();
     assert_ne!(old, new);
     let id = house.create(GRACE).await;
     house.after(Duration::from_secs(86_400)).await;

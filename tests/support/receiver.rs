@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Status(u16),
+    /// With this body, in JSON.
+    Json(u16, &'static str),
     /// With this `Location`: the receiver's own address.
     Redirect,
     /// Not at all, and the connection stays open.
@@ -191,6 +193,12 @@ fn serve<S: Read + Write + Send + 'static>(stream: S, port: u16, shared: &(Mutex
     let answer = match next {
         Answer::Silence => return state.held.push(Box::new(stream)),
         Answer::Status(status) => format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\n\r\n"),
+        Answer::Json(status, body) => {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+        }
         Answer::Redirect => {
             let location = format!("http://127.0.0.1:{port}/elsewhere");
             format!("HTTP/1.1 307 Said\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")

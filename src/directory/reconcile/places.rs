@@ -37,8 +37,8 @@ pub(super) fn expected(schemas: &SchemaTable, key: &DocumentKey, document: &Docu
             Ok(only(index, String::new()))
         }
         (keys::WEBHOOK, _) => {
-            let is_dead = read_delivery(&document.body)?.dead.is_some();
-            Ok(if is_dead { only(keys::DEAD_WEBHOOKS, String::new()) } else { Keys::default() })
+            let place = read_delivery(&document.body)?.place();
+            Ok(place.map(|(index, entry)| only(index, entry)).unwrap_or_default())
         }
         (_, Some(Kind::User)) => {
             let record = UserRecord::decode(document)?;
@@ -94,6 +94,7 @@ impl<'a> About<'a> {
             (keys::QUEUE, keys::OUTBOX),
             (keys::DEAD, keys::OUTBOX),
             (keys::DEAD_WEBHOOKS, keys::WEBHOOK),
+            (keys::STREAMED, keys::WEBHOOK),
         ];
         if let Some((_, kind)) = exact.into_iter().find(|(exact, _)| *exact == index) {
             return About::Documents(kind);

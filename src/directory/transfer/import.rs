@@ -314,7 +314,9 @@ fn without_webhooks(item: Item) -> Item {
 fn is_left_behind(item: &Item) -> bool {
     match item {
         Item::Document { kind, .. } | Item::Timer { kind, .. } => NOT_CLONED.contains(&kind.as_str()),
-        Item::Entry { index, .. } => [keys::QUEUE, keys::DEAD, keys::DEAD_WEBHOOKS].contains(&index.as_str()),
+        Item::Entry { index, .. } => {
+            [keys::QUEUE, keys::DEAD, keys::DEAD_WEBHOOKS, keys::STREAMED].contains(&index.as_str())
+        }
         Item::Unique { .. } | Item::Counter { .. } | Item::Event { .. } => false,
     }
 }

@@ -38,6 +38,7 @@ impl Label {
     pub const CSRF: Label = Label("usherd-csrf-1");
     pub const SIGN_IN_CODE: Label = Label("usherd-sign-in-1");
     pub const WEBHOOK: Label = Label("usherd-webhook-1");
+    pub const SECURITY_EVENT: Label = Label("usherd-security-event-1");
     pub const UNSUBSCRIBE: Label = Label("usherd-unsubscribe-1");
     const FINGERPRINT: Label = Label("usherd-fingerprint-1");
 }
@@ -172,6 +173,11 @@ impl KeyRing {
     /// Whether a link that this key signed is still good at `now`.
     pub fn believes(&self, kid: &KeyId, now: Timestamp) -> bool {
         self.keys().any(|key| key.id == *kid && key.is_believed(now))
+    }
+
+    /// The keys that are still believed at `now`, the current one first.
+    pub fn believed(&self, now: Timestamp) -> impl Iterator<Item = &KeyId> {
+        self.keys().filter(move |key| key.is_believed(now)).map(|key| &key.id)
     }
 
     /// Id and fingerprint of each key, by which a replica with other keys is noticed. A fingerprint tells nothing

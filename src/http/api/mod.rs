@@ -16,6 +16,7 @@ mod history;
 mod invite;
 mod jobs;
 mod operation;
+mod streams;
 mod things;
 mod tokens;
 mod users;
@@ -50,6 +51,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());
+    operations.extend(streams::operations());
     operations.extend(jobs::operations());
     operations
 }

@@ -46,6 +46,13 @@ pub enum Field {
         value: String,
         numeric: bool,
     },
+    /// A text that may be long, such as an address.
+    Long {
+        name: &'static str,
+        label: &'static str,
+        hint: &'static str,
+        value: String,
+    },
     Link {
         label: &'static str,
         value: String,
@@ -81,7 +88,10 @@ impl Field {
     /// The element's id, to which an error summary links.
     pub fn id(&self) -> &'static str {
         match self {
-            Field::Choice { name, .. } | Field::Boxes { name, .. } | Field::Text { name, .. } => name,
+            Field::Choice { name, .. }
+            | Field::Boxes { name, .. }
+            | Field::Text { name, .. }
+            | Field::Long { name, .. } => name,
             Field::Link { .. } => "link",
             Field::People { .. } => "people",
         }

@@ -29,6 +29,7 @@ mod provisioning;
 mod roster;
 mod settings;
 mod sign_in;
+mod streams;
 mod things;
 mod user;
 mod users;

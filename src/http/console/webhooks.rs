@@ -1,7 +1,7 @@
-//! Webhooks: where applications hear of people, what is on its way there, and what was given up. A secret is shown once,
-//! in the answer to the form.
+//! Webhooks and streams of security events: where applications hear of people, what is on its way there, and what was
+//! given up. A secret is shown once, in the answer to the form.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::Router;
@@ -15,14 +15,17 @@ use super::dialog::{Choice, Dialog, Field};
 use super::format;
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer, sentence};
+use super::streams;
 use crate::directory::Error;
 use crate::directory::deliveries::Delivery;
-use crate::directory::webhooks::Endpoint;
+use crate::directory::kind::Kind;
+use crate::directory::webhooks::{Endpoint, Stream, Tells};
 use crate::domain::ids::EndpointId;
 use crate::domain::lifecycle::Refusal;
+use crate::domain::security_event::Form;
 use crate::domain::text::safe_line;
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{HookKey, HookUrl, UserEvent};
+use crate::domain::webhook::{HookUrl, UserEvent};
 use crate::http::form::Fields;
 use crate::http::pages::Page;
 use crate::http::service::Service;
@@ -38,6 +41,7 @@ type OfOne = Path<(String, String)>;
 pub fn router() -> Router<Service> {
     Router::new()
         .route("/admin/{account}/webhooks", get(show))
+        .route("/admin/{account}/webhooks/new-stream", get(streams::ask).post(streams::make))
         .route("/admin/{account}/webhooks/new", get(ask_new).post(make))
         .route("/admin/{account}/webhooks/{webhook}/rotate", get(ask_rotate).post(rotate))
         .route("/admin/{account}/webhooks/{webhook}/remove", get(ask_remove).post(remove))
@@ -48,19 +52,30 @@ pub fn router() -> Router<Service> {
 struct Card {
     href: String,
     url: String,
-    events: String,
+    told: String,
+    /// What is to be known of a stream.
+    stream: Option<Facts>,
+    pushed: bool,
+    has_secret: bool,
     made: String,
     disabled: Option<String>,
     /// Its secret comes from a signing key that will be forgotten.
     retired: bool,
-    waiting: usize,
+    waiting: u64,
     dead: usize,
+}
+
+/// How a stream of security event tokens gets to its receiver.
+struct Facts {
+    way: &'static str,
+    audience: String,
 }
 
 /// One delivery.
 struct Row {
     event: &'static str,
-    person: String,
+    /// The page of whom or what it is about, where there is one.
+    about: Option<String>,
     to: String,
     since: String,
     next: Option<String>,
@@ -86,16 +101,33 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
     let desk = Desk::enter(service, account, head).await?;
     let failed = |error: Error| desk.failed(&error);
     let waiting = service.directory.waiting_deliveries(&desk.request).await.map_err(failed)?;
+    let mut in_streams = BTreeMap::new();
+    for (id, _) in desk.context.account.webhooks.iter().filter(|(_, endpoint)| endpoint.stream().is_some()) {
+        let count = service.directory.count_waiting(&desk.context.space, *id).await.map_err(failed)?;
+        in_streams.insert(*id, count);
+    }
     let dead = service.directory.dead_deliveries(&desk.request, usize::from(u16::MAX)).await.map_err(failed)?;
     let endpoints = &desk.context.account.webhooks;
     let card = |(id, endpoint): (&EndpointId, &Endpoint)| Card {
         href: desk.path(&format!("/webhooks/{id}")),
-        url: endpoint.url.to_string(),
-        events: endpoint.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(", "),
+        url: endpoint.url.as_ref().map_or_else(|| poll_address(service, *id), HookUrl::to_string),
+        told: told(endpoint),
+        stream: endpoint.stream().map(|stream| Facts {
+            way: if endpoint.url.is_some() { "Pushed to this address" } else { "Fetched from this address" },
+            audience: stream
+                .audience
+                .as_ref()
+                .map_or_else(|| service.directory.stream_address(*id), |audience| audience.as_str().to_owned()),
+        }),
+        pushed: endpoint.url.is_some(),
+        has_secret: endpoint.has_secret(),
         made: format::instant(endpoint.made),
         disabled: endpoint.disabled.map(format::instant),
-        retired: endpoint.secret.kid != *service.directory.keys().current(),
-        waiting: waiting.iter().filter(|(_, delivery)| delivery.endpoint == *id).count(),
+        retired: endpoint.has_secret() && endpoint.secret.kid != *service.directory.keys().current(),
+        waiting: in_streams
+            .get(id)
+            .copied()
+            .unwrap_or_else(|| waiting.iter().filter(|(_, delivery)| delivery.endpoint == *id).count() as u64),
         dead: dead.iter().filter(|delivery| delivery.endpoint == *id).count(),
     };
     let template = WebhooksTemplate {
@@ -111,19 +143,46 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
 
 fn row(desk: &Desk, delivery: &Delivery, next: Option<Timestamp>) -> Row {
     let endpoint = desk.context.account.webhooks.get(&delivery.endpoint);
+    let is_fetched = endpoint.is_some_and(|endpoint| endpoint.url.is_none());
     Row {
-        event: delivery.event.as_str(),
-        person: desk.path(&format!("/users/{}", delivery.user)),
-        to: endpoint.map_or_else(|| "a webhook that was removed".to_owned(), |endpoint| host(&endpoint.url)),
+        event: short(delivery.event()),
+        about: match delivery.about() {
+            (Kind::User, user) => Some(desk.path(&format!("/users/{user}"))),
+            (Kind::Group, group) => Some(desk.path(&format!("/groups/{group}"))),
+            (Kind::Organization | Kind::Project | Kind::License | Kind::Own(_), _) => None,
+        },
+        to: endpoint.map_or_else(|| "a webhook that was removed".to_owned(), named),
         since: format::instant(delivery.at),
-        next: next.filter(|next| *next > desk.context.now).map(format::instant),
+        next: match next.filter(|next| *next > desk.context.now) {
+            Some(_) if is_fetched => Some("when it is fetched".to_owned()),
+            next => next.map(format::instant),
+        },
         attempts: delivery.attempts,
         reply: delivery.last_reply.as_deref().map(|reply| safe_line(reply, REPLY)),
     }
 }
 
-fn host(url: &HookUrl) -> String {
-    url.as_url().host_str().unwrap_or_default().to_owned()
+/// The end of an event's URI: what comes before is the same of all.
+fn short(event: &'static str) -> &'static str {
+    event.strip_prefix("urn:ietf:params:scim:event:").unwrap_or(event)
+}
+
+fn told(endpoint: &Endpoint) -> String {
+    match &endpoint.tells {
+        Tells::Webhooks(events) => events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(", "),
+        Tells::Tokens(Stream { form: Form::Notice, .. }) => "every change, by the names of what changed".to_owned(),
+        Tells::Tokens(Stream { form: Form::Full, .. }) => "every change, with the values".to_owned(),
+    }
+}
+
+pub(super) fn poll_address(service: &Service, id: EndpointId) -> String {
+    format!("{}/poll", service.directory.stream_address(id))
+}
+
+/// By what people know an endpoint.
+fn named(endpoint: &Endpoint) -> String {
+    let host = endpoint.url.as_ref().and_then(|url| url.as_url().host_str());
+    host.unwrap_or("the receiver that fetches").to_owned()
 }
 
 /// What is typed into the form of a new webhook.
@@ -165,12 +224,11 @@ fn new_dialog(desk: &Desk, typed: &Typed) -> Dialog {
                 .to_owned(),
         ],
         fields: vec![
-            Field::Text {
+            Field::Long {
                 name: "url",
                 label: "Address",
                 hint: "Where the application listens, such as https://app.example.com/hooks.",
                 value: typed.url.clone(),
-                numeric: false,
             },
             Field::Boxes { name: "event", legend: "It is told", options: UserEvent::ALL.map(event).into() },
         ],
@@ -210,13 +268,13 @@ async fn try_make(service: &Service, account: &str, request: Request) -> Result<
         Err(error) => Err(error),
     };
     match made {
-        Ok(secret) => Ok(once(&desk, &secret)),
+        Ok(secret) => Ok(once(&desk, secret.expose())),
         Err(error) => refused(&desk, &new_dialog(&desk, &typed), &error),
     }
 }
 
 /// The page with the secret.
-fn once(desk: &Desk, secret: &HookKey) -> Response {
+fn once(desk: &Desk, secret: String) -> Response {
     let dialog = Dialog {
         title: "Copy the Secret",
         lead: vec![
@@ -224,7 +282,7 @@ fn once(desk: &Desk, secret: &HookKey) -> Response {
                 .to_owned(),
             "The application checks with it that a message comes from here.".to_owned(),
         ],
-        fields: vec![Field::Link { label: "Secret", value: secret.expose() }],
+        fields: vec![Field::Link { label: "Secret", value: secret }],
         submit: None,
         destructive: false,
         action: desk.path("/webhooks"),
@@ -233,7 +291,7 @@ fn once(desk: &Desk, secret: &HookKey) -> Response {
     dialog.show(desk)
 }
 
-fn refused(desk: &Desk, dialog: &Dialog, error: &Error) -> Result<Response, Away> {
+pub(super) fn refused(desk: &Desk, dialog: &Dialog, error: &Error) -> Result<Response, Away> {
     match sentence(error) {
         Some((status, words)) => Ok(dialog.refuse(desk, status, &words)),
         None => Err(desk.failed(error)),
@@ -248,15 +306,20 @@ fn one<'a>(desk: &'a Desk, id: &str) -> Result<(EndpointId, &'a Endpoint), Away>
 }
 
 fn rotate_dialog(desk: &Desk, id: EndpointId, endpoint: &Endpoint) -> Dialog {
-    Dialog {
-        title: "Rotate Secret",
-        lead: vec![
-            format!(
-                "Messages to {} are signed with a new secret, and for a day with the old one as well.",
-                host(&endpoint.url)
-            ),
+    let to = named(endpoint);
+    let lead = match endpoint.stream() {
+        None => vec![
+            format!("Messages to {to} are signed with a new secret, and for a day with the old one as well."),
             "Give the application the new one before that day is over.".to_owned(),
         ],
+        Some(_) => vec![
+            format!("What is pushed to {to} carries a new bearer token at once."),
+            "Give the receiver the new one now: what it does not take meanwhile is tried again.".to_owned(),
+        ],
+    };
+    Dialog {
+        title: "Rotate Secret",
+        lead,
         fields: Vec::new(),
         submit: Some("Rotate"),
         destructive: false,
@@ -291,18 +354,18 @@ async fn try_rotate(service: &Service, Path((account, id)): OfOne, request: Requ
     let (id, endpoint) = one(&desk, &id)?;
     desk.require_proof(&desk.path(&format!("/webhooks/{id}/rotate")), &fields)?;
     match service.directory.rotate_webhook(&desk.request, id).await {
-        Ok(secret) => Ok(once(&desk, &secret)),
+        Ok(secret) => Ok(once(&desk, secret)),
         Err(error) => refused(&desk, &rotate_dialog(&desk, id, endpoint), &error),
     }
 }
 
 fn remove_dialog(desk: &Desk, id: EndpointId, endpoint: &Endpoint) -> Dialog {
     Dialog {
-        title: "Remove Webhook",
+        title: if endpoint.stream().is_some() { "Remove Stream" } else { "Remove Webhook" },
         lead: vec![format!(
             "{} is told nothing any more, and what waits to go there is dropped. An application that ends sessions when \
              somebody leaves will not hear of it.",
-            host(&endpoint.url)
+            named(endpoint)
         )],
         submit: Some("Remove"),
         destructive: true,

@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::header::{self, HeaderName};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::poster::{Message, Poster, TIMEOUT};
+use super::poster::{Answer, Message, Poster, TIMEOUT};
+use super::tokens;
 use crate::directory::Directory;
-use crate::directory::deliveries::{DeliveryFate, DueDelivery, endpoint_of};
+use crate::directory::deliveries::{Delivery, DeliveryFate, DueDelivery, Outgoing, endpoint_of};
 use crate::directory::timers::DueWork;
 use crate::domain::ids::{AccountId, EndpointId};
 use crate::domain::time::Timestamp;
@@ -152,20 +154,26 @@ impl Couriers {
 
     async fn attempt(&self, due: &DueDelivery) -> DeliveryFate {
         let now = self.directory.store().now();
-        let answer = match message(due, now) {
+        let delivery = &due.delivery;
+        let answer = match message(&due.account, delivery, &due.outgoing, now) {
             Some(message) => self.poster.post(&due.url, message).await.map_err(|error| error.to_string()),
             None => Err("the key of its secret is gone: `usherd webhook rotate` makes a new secret".to_owned()),
         };
-        let fate = fate_of(&answer, due.delivery.attempts, self.directory.store().now(), (self.jitter)());
-        let delivery = &due.delivery;
-        let (id, endpoint, event) = (delivery.id, delivery.endpoint, delivery.event.as_str());
+        let verdict = match &due.outgoing {
+            Outgoing::Token { .. } => tokens::verdict(&answer),
+            Outgoing::Webhook { .. } | Outgoing::Unsigned => verdict(&answer),
+        };
+        let fate = fate_of(verdict, delivery.attempts, self.directory.store().now(), (self.jitter)());
+        let (id, endpoint, event) = (delivery.id, delivery.endpoint, delivery.event());
         self.in_lane(endpoint, |lane| lane.failing = fate != DeliveryFate::Taken);
         match (&fate, &answer) {
             (DeliveryFate::Taken, _) => tracing::info!(delivery = %id, %endpoint, event, "webhook taken"),
             (DeliveryFate::Gone, _) => {
                 tracing::error!(delivery = %id, %endpoint, "a webhook's endpoint answered 410 Gone; it is disabled");
             }
-            (_, Ok(status)) => tracing::warn!(delivery = %id, %endpoint, event, status, "webhook not taken"),
+            (_, Ok(answer)) => {
+                tracing::warn!(delivery = %id, %endpoint, event, status = answer.status, "webhook not taken");
+            }
             (_, Err(reason)) => tracing::warn!(delivery = %id, %endpoint, event, reason, "webhook not taken"),
         }
         fate
@@ -173,37 +181,74 @@ impl Couriers {
 }
 
 /// `None` when no secret of the endpoint can be derived any more.
-fn message(due: &DueDelivery, now: Timestamp) -> Option<Message> {
-    let delivery = &due.delivery;
-    let body = json!({
-        "type": delivery.event,
-        "timestamp": delivery.at.to_string(),
-        "data": {
-            "account": due.account,
-            "id": delivery.user,
-            "userName": due.user_name,
-            "status": delivery.status,
-            "revision": delivery.revision,
-        },
-    });
-    let body = body.to_string().into_bytes();
-    let (id, timestamp) = (delivery.id.to_string(), now.as_millis() / 1_000);
-    let signatures: Vec<String> = due.keys.iter().map(|key| key.sign(&id, timestamp, &body)).collect();
-    (!signatures.is_empty()).then(|| Message { id, timestamp, signature: signatures.join(" "), body })
+fn message(account: &AccountId, delivery: &Delivery, outgoing: &Outgoing, now: Timestamp) -> Option<Message> {
+    match outgoing {
+        Outgoing::Unsigned => None,
+        Outgoing::Token { token, bearer } => Some(tokens::message(token, bearer.as_ref())),
+        Outgoing::Webhook { tidings, keys, user_name } => {
+            let body = json!({
+                "type": tidings.event,
+                "timestamp": delivery.at.to_string(),
+                "data": {
+                    "account": account,
+                    "id": tidings.user,
+                    "userName": user_name,
+                    "status": tidings.status,
+                    "revision": tidings.revision,
+                },
+            });
+            let body = body.to_string().into_bytes();
+            let (id, timestamp) = (delivery.id.to_string(), now.as_millis() / 1_000);
+            let signatures: Vec<String> = keys.iter().map(|key| key.sign(&id, timestamp, &body)).collect();
+            let headers = vec![
+                (header::CONTENT_TYPE, "application/json".to_owned()),
+                (HeaderName::from_static("webhook-id"), id),
+                (HeaderName::from_static("webhook-timestamp"), timestamp.to_string()),
+                (HeaderName::from_static("webhook-signature"), signatures.join(" ")),
+            ];
+            Some(Message { headers, body })
+        }
+    }
 }
 
-/// What an answer means: who retries, and when.
-fn fate_of(answer: &Result<u16, String>, attempts: u32, now: Timestamp, jitter: f64) -> DeliveryFate {
-    let reply = match answer {
-        Ok(200..=299) => return DeliveryFate::Taken,
-        Ok(410) => return DeliveryFate::Gone,
-        Ok(status @ 300..=399) => format!("answered {status}: redirects are not followed"),
-        Ok(status) => format!("answered {status}"),
-        Err(reason) => reason.clone(),
-    };
-    match backoff::delay(attempts.saturating_add(1), jitter) {
-        Some(delay) => DeliveryFate::Later { at: now + delay, reply },
-        None => DeliveryFate::GivenUp { reply },
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Taken,
+    Gone,
+    /// It may be taken another time.
+    NotNow(String),
+    /// It will be taken no other time either.
+    Never(String),
+}
+
+fn verdict(answer: &Result<Answer, String>) -> Verdict {
+    match answer {
+        Ok(Answer { status: 200..=299, .. }) => Verdict::Taken,
+        Ok(answer) => not_taken(answer.status),
+        Err(reason) => Verdict::NotNow(reason.clone()),
+    }
+}
+
+/// What a status means that is none of success.
+pub(super) fn not_taken(status: u16) -> Verdict {
+    match status {
+        410 => Verdict::Gone,
+        300..=399 => Verdict::NotNow(format!("answered {status}: redirects are not followed")),
+        status => Verdict::NotNow(format!("answered {status}")),
+    }
+}
+
+/// Who retries, and when.
+fn fate_of(verdict: Verdict, attempts: u32, now: Timestamp, jitter: f64) -> DeliveryFate {
+    match verdict {
+        Verdict::Taken => DeliveryFate::Taken,
+        Verdict::Gone => DeliveryFate::Gone,
+        Verdict::Never(reply) => DeliveryFate::GivenUp { reply },
+        Verdict::NotNow(reply) => match backoff::delay(attempts.saturating_add(1), jitter) {
+            Some(delay) => DeliveryFate::Later { at: now + delay, reply },
+            None => DeliveryFate::GivenUp { reply },
+        },
     }
 }
 

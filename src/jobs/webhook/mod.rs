@@ -1,4 +1,4 @@
-//! Webhooks on their way: JSON over HTTP, signed as in Standard Webhooks.
+//! Webhooks on their way: JSON over HTTP, signed as in Standard Webhooks; and security event tokens (`tokens`).
 //!
 //! Where they go is typed by people, so an endpoint must not become a way into the network that usherd stands in.
 //! `addresses` says where nothing is sent to; `poster` resolves a name once, checks every address and connects to one
@@ -8,6 +8,7 @@
 mod addresses;
 mod couriers;
 mod poster;
+mod tokens;
 
 pub(super) use couriers::Couriers;
 pub use poster::{Poster, UnusableAuthority};

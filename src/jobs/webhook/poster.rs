@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
+use hyper::header::HeaderName;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,7 +24,7 @@ use crate::domain::webhook::HookUrl;
 
 /// From looking up the name to the head of the answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// So much of an answer's body is read, and thrown away; the connection ends then.
+/// So much of an answer's body is read; the connection ends then.
 const MAX_ANSWER: usize = 4 * 1024;
 /// So many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 3;
@@ -55,11 +56,16 @@ pub enum NoAnswer {
 
 /// What goes out.
 pub(super) struct Message {
-    pub id: String,
-    /// Seconds.
-    pub timestamp: i64,
-    pub signature: String,
+    pub headers: Vec<(HeaderName, String)>,
     pub body: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub status: u16,
+    /// As much of it as was read; empty where it was too long or came too slowly.
+    pub body: Bytes,
 }
 
 /// Why a file of certificate authorities cannot be used.
@@ -101,12 +107,11 @@ impl Poster {
         Poster { allow_private, tls: TlsConnector::from(Arc::new(config)) }
     }
 
-    /// The status of the answer.
-    pub(super) async fn post(&self, url: &HookUrl, message: Message) -> Result<u16, NoAnswer> {
+    pub(super) async fn post(&self, url: &HookUrl, message: Message) -> Result<Answer, NoAnswer> {
         tokio::time::timeout(TIMEOUT, self.post_unbounded(url, message)).await.unwrap_or(Err(NoAnswer::TimedOut))
     }
 
-    async fn post_unbounded(&self, url: &HookUrl, message: Message) -> Result<u16, NoAnswer> {
+    async fn post_unbounded(&self, url: &HookUrl, message: Message) -> Result<Answer, NoAnswer> {
         if !url.is_https() && !self.allow_private {
             return Err(NoAnswer::NotHttps);
         }
@@ -158,19 +163,15 @@ fn request(url: &Url, message: Message) -> Option<Request<Full<Bytes>>> {
         Some(port) => format!("{}:{port}", url.host_str()?),
         None => url.host_str()?.to_owned(),
     };
-    Request::post(target)
+    let request = Request::post(target)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("usherd/", env!("CARGO_PKG_VERSION")))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::CONNECTION, "close")
-        .header("webhook-id", message.id)
-        .header("webhook-timestamp", message.timestamp)
-        .header("webhook-signature", message.signature)
-        .body(Full::from(message.body))
-        .ok()
+        .header(header::CONNECTION, "close");
+    let request = message.headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    request.body(Full::from(message.body)).ok()
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<u16, NoAnswer>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -179,13 +180,14 @@ where
         let answer = sender.send_request(request).await.map_err(|_| NoAnswer::BrokenOff)?;
         let status = answer.status().as_u16();
         // The status counts; a body that is too long or never ends changes nothing about it.
-        tokio::time::timeout(Duration::from_secs(1), Limited::new(answer.into_body(), MAX_ANSWER).collect()).await.ok();
-        Ok(status)
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect();
+        let body = tokio::time::timeout(Duration::from_secs(1), body).await.ok().and_then(Result::ok);
+        Ok(Answer { status, body: body.map(|body| body.to_bytes()).unwrap_or_default() })
     };
     tokio::pin!(exchange);
     tokio::select! {
         biased;
-        status = &mut exchange => status,
+        answer = &mut exchange => answer,
         // The connection may be done before its last bytes are looked at.
         _ = connection => exchange.await,
     }
