@@ -14,8 +14,9 @@ use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
 use crate::jobs::schedule::JobName;
-use crate::jobs::webhook::{Poster, UnusableAuthority};
+use crate::jobs::webhook::Poster;
 use crate::metrics::Metrics;
+use crate::outgoing::UnusableAuthority;
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long to wait before asking an absent store again.
