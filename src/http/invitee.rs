@@ -171,10 +171,7 @@ async fn accept(State(service): State<Service>, headers: HeaderMap, request: Req
         Err(error) => return stranger(&service, &asked, &error).into_response(),
     };
     if link.view != LinkView::Accept {
-        let page = page_of(&service, &token, &link, &typed, &[]);
-        // An impatient second click is no mistake.
-        let status = if link.accepted_just_now { StatusCode::OK } else { page.status };
-        return Page { status, ..page }.into_response();
+        return too_late(&service, &token, &link, &typed).into_response();
     }
     if let Err(throttled) = service.limits.admit_sign_in(&format!("accept {}", link.claims.user)) {
         return pages::notice(Some(&link.account_name), Notice::TooManyTries { wait: throttled.wait }).into_response();
@@ -196,8 +193,18 @@ async fn accept(State(service): State<Service>, headers: HeaderMap, request: Req
     match service.directory.accept(&token, &acceptance).await {
         Ok(record) => accepted(&service, &link, &record).await,
         Err(Error::Invalid(_)) => page_of(&service, &token, &link, &typed, &[Problem::wrong_address()]).into_response(),
-        Err(error) => refused(&service, &token, &asked, error).await,
+        Err(error) => match (&error, service.directory.open_link(&token).await) {
+            (Error::Refused(_), Ok(link)) => too_late(&service, &token, &link, &typed).into_response(),
+            _ => stranger(&service, &asked, &error).into_response(),
+        },
     }
+}
+
+/// The page of a link that is not to be accepted any more. An impatient second click is no mistake.
+fn too_late(service: &Service, token: &str, link: &OpenedLink, typed: &Typed) -> Page {
+    let page = page_of(service, token, link, typed, &[]);
+    let status = if link.accepted_just_now { StatusCode::OK } else { page.status };
+    Page { status, ..page }
 }
 
 /// The page after acceptance. Whoever administers the account now, and has proven their mailbox, is signed in with it.
@@ -236,7 +243,10 @@ async fn decline(State(service): State<Service>, headers: HeaderMap, request: Re
     };
     match service.directory.decline(&token, asked.request_id.clone()).await {
         Ok(_) => forgetting(&service, pages::notice(None, Notice::Declined).into_response()),
-        Err(error) => refused(&service, &token, &asked, error).await,
+        Err(error) => match (&error, service.directory.open_link(&token).await) {
+            (Error::Refused(_), Ok(link)) => page_of(&service, &token, &link, &Typed::default(), &[]).into_response(),
+            _ => stranger(&service, &asked, &error).into_response(),
+        },
     }
 }
 
@@ -270,14 +280,6 @@ async fn form(
     let fields = Fields::of(request.into_body()).await;
     let genuine = form::is_genuine(&service.directory, &token, &fields);
     if comes_from_here && genuine { Ok((token, Typed::of(&fields))) } else { Err(not_valid()) }
-}
-
-/// A refusal after the form: the page of what the link has become meanwhile.
-async fn refused(service: &Service, token: &str, asked: &Asked, error: Error) -> Response {
-    match (&error, service.directory.open_link(token).await) {
-        (Error::Refused(_), Ok(link)) => page_of(service, token, &link, &Typed::default(), &[]).into_response(),
-        _ => stranger(service, asked, &error).into_response(),
-    }
 }
 
 /// The page of a link that is none of ours, or of a failure. Guessing is throttled.
