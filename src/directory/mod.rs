@@ -47,6 +47,7 @@ pub mod history;
 pub mod hold;
 pub mod invitations;
 mod inviters;
+pub mod issued;
 pub mod keys;
 pub mod kind;
 pub mod listing;

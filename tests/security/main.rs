@@ -12,7 +12,17 @@ mod daemon;
 mod redis_server;
 
 mod addresses;
+#[path = "../support/house.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod house;
+#[path = "../support/issuer.rs"]
+mod issuer;
+#[path = "../support/faces.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod requests;
+
 mod api;
+mod issuers;
 mod pictures;
 mod refusals;
 mod rights;
@@ -101,6 +111,17 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "tokens: several per account, rotated, expiring, revoked at once, hashed",
         &["tokens_are_made_listed_rotated_and_revoked", "a_token_gives_no_more_than_it_has"],
+    ),
+    (
+        "access tokens of an issuer: algorithm, signature, issuer, audience, time; revoked at once by their record",
+        &[
+            "what_is_wrong_with_an_access_token_opens_nothing",
+            "an_access_token_of_an_issuer_may_do_what_its_record_says",
+            "an_issuer_that_rotates_its_keys_is_asked_again_and_at_most_every_ten_seconds",
+            "an_issuer_that_is_away_makes_clients_wait_and_not_give_up",
+            "whoever_guesses_access_tokens_is_slowed_down",
+            "other_algorithms_do_not_exist",
+        ],
     ),
     (
         "a token reaches no further than its scopes",
