@@ -56,6 +56,7 @@ pub mod many;
 pub mod memberships;
 pub mod notes;
 pub mod nudge;
+mod openid;
 pub mod outbox;
 mod plan;
 pub mod profile;

@@ -23,6 +23,7 @@ mod requests;
 
 mod api;
 mod issuers;
+mod openid;
 mod pictures;
 mod refusals;
 mod rights;
@@ -121,6 +122,16 @@ const LINES: &[(&str, &[&str])] = &[
             "an_issuer_that_is_away_makes_clients_wait_and_not_give_up",
             "whoever_guesses_access_tokens_is_slowed_down",
             "other_algorithms_do_not_exist",
+        ],
+    ),
+    (
+        "OpenID Connect: state, nonce and PKCE, a verified address, a fresh session, no proof by an old sign-in",
+        &[
+            "what_an_issuer_did_not_say_to_this_browser_lets_nobody_in",
+            "a_token_that_is_not_right_lets_nobody_in",
+            "an_admin_signs_in_by_the_issuer_and_the_session_before_ends",
+            "an_old_sign_in_at_the_issuer_proves_nothing_and_a_new_one_does",
+            "no_word_of_the_issuer_is_kept",
         ],
     ),
     (

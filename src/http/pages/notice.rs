@@ -26,6 +26,13 @@ pub enum Notice<'a> {
     RoleNeeded {
         sign_in: &'a str,
     },
+    /// The issuer's word let nobody in; `detail` is a sentence for the reader, `reference` the request id.
+    NotSignedIn {
+        status: StatusCode,
+        detail: &'a str,
+        sign_in: &'a str,
+        reference: Option<&'a str>,
+    },
     /// The link was used before; `sign_in` is where to sign in instead.
     AlreadyAccepted {
         sign_in: Option<&'a str>,
@@ -92,6 +99,9 @@ impl Notice<'_> {
             Notice::RoleNeeded { .. } => {
                 frame(StatusCode::FORBIDDEN, "You need the Account Admin role", "Refused", "alert", "bad", "none")
             }
+            Notice::NotSignedIn { status, .. } => {
+                frame(*status, "You are not signed in", "That did not work", "alert", "bad", "none")
+            }
             Notice::AlreadyAccepted { .. } => {
                 frame(StatusCode::CONFLICT, "You have already accepted", "Accepted", "check", "good", "taken")
             }
@@ -121,6 +131,7 @@ impl Notice<'_> {
             | Notice::Confirm { .. }
             | Notice::Confirmed
             | Notice::RoleNeeded { .. }
+            | Notice::NotSignedIn { .. }
             | Notice::AlreadyAccepted { .. }
             | Notice::Expired { .. }
             | Notice::Superseded
