@@ -42,10 +42,21 @@ impl Directory {
         Ok(self.stored_run(account, job).await?.1)
     }
 
+    /// What is known of the last runs of these jobs, for somebody who may run them.
+    ///
+    /// # Errors
+    /// [`Error::MissingScope`] without `tokens`; of the store.
+    pub async fn last_runs(&self, request: &Request, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
+        let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
+        let (context, documents) = self.open(request, &keys).await?;
+        context.require(Scope::Tokens)?;
+        documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
+    }
+
     async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
         let document = self.store.get(&Space::Account(account.clone()), &[keys::job(job)]).await?.pop().flatten();
-        let run = document.as_ref().map(|document| serde_json::from_slice(&document.body)).transpose();
-        Ok((document, run.map_err(|error| Error::damaged("job", error))?))
+        let run = document.as_ref().map(read_run).transpose()?;
+        Ok((document, run))
     }
 
     /// Writes down who asks for a run now, and whether they may.
@@ -155,4 +166,8 @@ impl Directory {
     pub async fn trim_audit(&self, account: &AccountId, before: Timestamp) -> Result<(), Error> {
         Ok(self.store.trim_events(&Space::Account(account.clone()), before).await?)
     }
+}
+
+fn read_run(document: &Document) -> Result<LastRun, Error> {
+    serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))
 }

@@ -18,6 +18,7 @@ use super::request_id::RequestId;
 use super::scim::Teller;
 use crate::directory::{Access, Directory, Door, Error, Request};
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::words::Languages;
 use crate::metrics::Metrics;
 use crate::scim::discovery;
 
@@ -29,6 +30,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     pub story: Teller,
     pub office: Arc<dyn Office>,
+    /// Of the pages for invited people.
+    pub words: Arc<Languages>,
     pub settings: Arc<ServiceSettings>,
     /// The issuers whose access tokens are taken.
     pub access_tokens: Arc<AccessTokens>,

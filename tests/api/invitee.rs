@@ -93,6 +93,50 @@ fn declining_is_possible_and_told(#[values(Store::Embedded, Store::Redis)] store
     assert_eq!(daemon.mails_to("ada@example.com").len(), 1);
 }
 
+/// Subject of the mail, heading of the page, and what is said of a wrong address.
+#[rstest]
+#[case::german("de-AT", "Sie sind eingeladen", "Einladung annehmen", "Das ist nicht die eingeladene Adresse.")]
+#[case::spanish("es", "Tiene una invitación", "Acepte su invitación", "Esta no es la dirección invitada.")]
+#[case::french("fr-CA", "Vous avez une invitation", "Acceptez votre invitation", "Ce n’est pas l’adresse invitée.")]
+#[case::japanese("ja", "招待が届いています", "招待の承諾", "招待されたメールアドレスではありません。")]
+#[case::vietnamese("vi-VN", "Bạn được mời tham gia", "Chấp nhận lời mời", "Đây không phải địa chỉ được mời.")]
+#[case::unknown("tlh", "You are invited", "Accept your invitation", "This is not the address that was invited.")]
+fn people_are_written_to_and_received_in_their_language(
+    #[case] language: &str,
+    #[case] subject: &str,
+    #[case] heading: &str,
+    #[case] wrong: &str,
+) {
+    let daemon = Daemon::start(Store::Embedded, &[]);
+    let mut user = crate::daemon::user("ada@example.com");
+    user["preferredLanguage"] = language.into();
+    assert_eq!(daemon.post("/Users", &user).status, 201);
+    let mail = daemon.mail("ada@example.com", 1);
+    assert_eq!(mail.subject, subject);
+    let mut browser = daemon.browser();
+    let page = browser.open(&mail.link());
+    let tag = language.split('-').next().filter(|tag| *tag != "tlh").unwrap_or("en");
+    assert!(page.text().contains(&format!("<html lang=\"{tag}\"")), "{}", page.text());
+    assert!(page.text().contains(&format!("<h1>{heading}</h1>")), "{}", page.text());
+    let refused = browser.accept(&page, "eve@example.com");
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains(wrong), "{}", refused.text());
+}
+
+#[test]
+fn whoever_said_nothing_of_their_language_is_received_in_that_of_their_browser() {
+    let (daemon, _, link) = invited(Store::Embedded);
+    let path = link.split_once(&format!(":{}", daemon.port)).unwrap().1;
+    let opened = daemon.request("GET", path).send();
+    let cookie = opened.header("set-cookie").split(';').next().unwrap().to_owned();
+    let page = daemon.request("GET", "/accept").header("cookie", &cookie);
+    let page = page.header("accept-language", "pt-BR, fr;q=0.9, en;q=0.8").send();
+    assert!(page.text().contains("<h1>Acceptez votre invitation</h1>"), "{}", page.text());
+    let stranger = daemon.request("GET", "/accept").header("accept-language", "ja").send();
+    assert_eq!(stranger.status, 410);
+    assert!(stranger.text().contains("<h1>このリンクは使えません</h1>"), "{}", stranger.text());
+}
+
 #[rstest]
 fn a_mail_scanner_does_no_harm(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let (daemon, id, link) = invited(store);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -20,11 +21,12 @@ use crate::domain::lifecycle::Refusal;
 use crate::domain::names::EmailAddress;
 use crate::domain::time::Timestamp;
 use crate::domain::token::keyring::Label;
+use crate::domain::words::Words;
 use crate::http::cookie::Cookie;
 use crate::http::form::Fields;
 use crate::http::issuers::IssuerError;
 use crate::http::issuers::relying_party::{Flow, Identity, RelyingParty};
-use crate::http::pages::{self, Notice};
+use crate::http::pages::{self, Notice, Page};
 use crate::http::service::{Asked, Service};
 
 /// Where the way to the issuer begins.
@@ -231,14 +233,27 @@ fn back(service: &Service) -> String {
 /// Each answer may cost requests to the issuer, whoever asks.
 fn admit(service: &Service, asked: &Asked) -> Result<(), Away> {
     let admitted = asked.client.map_or(Ok(()), |client| service.limits.admit_stranger(client));
-    admitted.map_err(|throttled| pages::notice(None, Notice::Throttled { wait: throttled.wait }).into())
+    admitted
+        .map_err(|throttled| pages::notice(Words::english(), None, Notice::Throttled { wait: throttled.wait }).into())
 }
 
-/// The page of whoever is not signed in, with the way back.
+/// Tells whoever is not signed in why, and the way back.
+#[derive(Template)]
+#[template(path = "console/not_signed_in.html")]
+struct NotSignedInTemplate<'a> {
+    account: Option<&'a str>,
+    detail: &'a str,
+    /// Whether it may work in a moment.
+    is_ours: bool,
+    sign_in: String,
+    reference: Option<&'a str>,
+}
+
 fn refused(asked: &Asked, account: Option<&AccountId>, status: StatusCode, detail: &str) -> Away {
     let sign_in = account.map_or_else(|| SIGN_IN.to_owned(), |account| path_for(account.as_str()));
-    let reference = asked.request_id.as_deref();
-    pages::notice(None, Notice::NotSignedIn { status, detail, sign_in: &sign_in, reference }).into()
+    let (is_ours, reference) = (status.is_server_error(), asked.request_id.as_deref());
+    let template = NotSignedInTemplate { account: None, detail, is_ours, sign_in, reference };
+    Page::render(status, &template).into()
 }
 
 fn unanswered(issuer: &RelyingParty, asked: &Asked, account: Option<&AccountId>, error: &IssuerError) -> Away {
