@@ -8,7 +8,7 @@ use usherd::directory::tokens::NewToken;
 use usherd::domain::names::ClientName;
 use usherd::domain::secrets::{IssuedTo, Scope};
 
-use crate::daemon::Store;
+use crate::daemon::{Daemon, Store};
 use crate::house::House;
 use crate::issuer::{Issuer, Key, unsigned};
 use crate::requests::{Faces, Reply};
@@ -259,6 +259,44 @@ async fn an_issuer_that_is_away_makes_clients_wait_and_not_give_up(
     scene.issuer.says(json!({ "issuer": "https://login.example.com" }));
     scene.house.opened.store.advance(10 * SECOND);
     assert_eq!(scene.status(&key.sign(&scene.claims())).await, 503);
+}
+
+#[test]
+fn the_operator_says_by_command_what_a_client_of_an_issuer_may_do() {
+    let key = Key::ec("k1");
+    let issuer = Issuer::start(&key);
+    let url = issuer.url();
+    let mut daemon = Daemon::prepare(None, &[("USHERD_ISSUERS__ALLOW_PRIVATE", "true")]);
+    let file = format!("[[scim.issuers]]\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\n");
+    std::fs::write(daemon.directory().join("usherd.toml"), file).unwrap();
+    let checked = daemon.cli(&["check-config", "--connect"]);
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    let said = format!("{}{}", checked.stdout, checked.stderr);
+    assert!(said.contains(&format!("The issuer {url} says its keys.")), "{said}");
+    daemon.restart();
+
+    // The year 2100.
+    let claims = json!({ "iss": url, "aud": [AUDIENCE], "sub": CLIENT, "exp": 4_102_444_800_i64 });
+    let token = key.sign(&claims);
+    let ask = || daemon.request("GET", "/scim/v2/Users").bearer(&token).send();
+    assert_eq!(ask().status, 401);
+    let create = |issuer: &str| {
+        let name = ["token", "create", "--account", "default", "--name", "entra", "--issuer", issuer];
+        daemon.cli(&[&name[..], &["--subject", CLIENT]].concat())
+    };
+    let unknown = create("https://login.example.com");
+    assert_eq!(unknown.code, 1, "{}", unknown.stdout);
+    assert!(unknown.stderr.contains(&format!("none of [[scim.issuers]]: {url}")), "{}", unknown.stderr);
+    let made = create(&url);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert_eq!(ask().status, 200);
+    let list = daemon.cli(&["token", "list", "--account", "default"]).stdout;
+    assert!(list.contains(&format!("{CLIENT} at {url}")) && list.contains(made.stdout.trim()), "{list}");
+    assert_eq!(daemon.cli(&["token", "revoke", "--account", "default", made.stdout.trim()]).code, 0);
+    assert_eq!(ask().status, 401);
+    let config = daemon.request("GET", "/scim/v2/ServiceProviderConfig").send().json();
+    assert_eq!(config["authenticationSchemes"][1]["type"], "oauth2");
+    assert_eq!(daemon.stop(), 0);
 }
 
 #[tokio::test]
