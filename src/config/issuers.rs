@@ -17,6 +17,8 @@ pub fn openid(r: &mut Reader) -> Option<OpenIdSettings> {
             let name = name.unwrap_or_else(|| host_of(&issuer));
             Some(OpenIdSettings { issuer, client_id, client_secret, name, trust_email })
         }
+        // What is wrong already is not missing as well.
+        _ if r.is_wrong("openid") => None,
         (Some(_), None) => {
             r.mistake("openid.client_id", "missing: openid.issuer is set, so say what it calls usherd");
             None
