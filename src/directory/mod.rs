@@ -31,6 +31,7 @@ pub mod audit;
 pub mod beside;
 pub mod brake;
 pub mod bulletins;
+pub mod census;
 mod change;
 pub mod clients;
 pub mod comparison;

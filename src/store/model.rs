@@ -78,6 +78,11 @@ pub enum Bounds {
         to: Option<String>,
     },
 }
+    /// Exactly this key, and ids from this one on.
+    Since {
+        key: String,
+        id: String,
+    },
 
 /// Which part of a range comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]

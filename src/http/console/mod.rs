@@ -8,6 +8,7 @@
 mod accounts;
 mod attention;
 mod audit;
+pub mod charts;
 mod choices;
 mod csv;
 mod dialog;
@@ -19,6 +20,7 @@ mod groups;
 mod jobs;
 mod newcomers;
 mod outbox;
+mod organization;
 mod proof;
 mod provisioning;
 mod roster;
@@ -45,7 +47,7 @@ pub fn router() -> Router<Service> {
         .route(SIGN_IN, get(sign_in::show).post(sign_in::ask))
         .route(sign_in::CODE, get(sign_in::show_code).post(sign_in::enter))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
-        .route("/admin/{account}", get(users::organization))
+        .route("/admin/{account}", get(organization::show))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
         // A hundred people are a large page. What compression could tell of a page by its length is no secret here: the
