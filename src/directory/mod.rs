@@ -43,6 +43,7 @@ mod elsewhere;
 pub mod entropy;
 mod erasure;
 pub mod error;
+pub mod feeds;
 pub mod groups;
 pub mod history;
 pub mod hold;
@@ -118,6 +119,7 @@ pub struct Directory {
     uses: uses::Uses,
     refusals: refusals::Refusals,
     nudge: nudge::Nudge,
+    feeds: feeds::Feeds,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
 }
@@ -142,6 +144,7 @@ impl Directory {
             uses: uses::Uses::default(),
             refusals: refusals::Refusals::default(),
             nudge: nudge::Nudge::default(),
+            feeds: feeds::Feeds::default(),
             acts: AtomicBool::new(false),
         }
     }
@@ -206,11 +209,12 @@ impl Directory {
         }
     }
 
-    /// Commits, and tells the worker when that made something due now.
+    /// Commits, and tells the worker when that made something due now, and who watches what was added to the audit.
     async fn commit(&self, space: &Space, batch: &Batch) -> Result<(), StoreError> {
         match self.store.commit(space, batch).await? {
             Committed::Applied | Committed::Repeated => {
                 self.nudge.after(space, batch, self.store.now());
+                self.feeds.after(space, batch);
                 audit::transitions(batch).for_each(|event| self.store.metrics().transition(&event));
             }
         }

@@ -12,6 +12,7 @@ use super::limits::{Limits, Throttled};
 use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
+use super::streams::Streams;
 use crate::directory::{Access, Directory, Door, Error, Request};
 use crate::domain::words::Languages;
 use crate::metrics::Metrics;
@@ -22,6 +23,7 @@ use crate::scim::discovery;
 pub struct Service {
     pub directory: Arc<Directory>,
     pub limits: Arc<Limits>,
+    pub streams: Arc<Streams>,
     pub metrics: Arc<Metrics>,
     pub story: Teller,
     pub office: Arc<dyn Office>,
@@ -63,6 +65,12 @@ pub struct Installation {
 pub enum Turned {
     Away(Error),
     Throttled(Throttled),
+}
+
+impl From<Throttled> for Turned {
+    fn from(throttled: Throttled) -> Self {
+        Turned::Throttled(throttled)
+    }
 }
 
 impl From<Error> for Turned {

@@ -21,6 +21,7 @@ mod clients;
 mod console;
 mod damage;
 mod discovery;
+mod events;
 mod first_start;
 mod hooks;
 mod invitee;

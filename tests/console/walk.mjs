@@ -28,6 +28,7 @@ export const tally = { steps: 0, pages: 0, heaviest: 0 };
 export const daemon = await start(resolve(option("--binary", "target/debug/usherd")), {
   USHERD_PROVISIONING__BRAKE__MIN: "2",
   USHERD_PROVISIONING__BRAKE__PERCENT: "1",
+  ...(option("--store-url", null) && { USHERD_STORE__URL: option("--store-url", null) }),
   ...(option("--mail-url", null) && { USHERD_MAIL__URL: option("--mail-url", null), USHERD_MAIL__FROM: "usherd <no-reply@hollis.example>" }),
 });
 export const browser = await chromium.launch({

@@ -9,6 +9,7 @@ mod access;
 mod bounded;
 mod clients;
 mod document;
+mod events;
 mod failure;
 mod history;
 mod invite;
@@ -46,6 +47,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());
+    operations.extend(events::operations());
     operations.extend(jobs::operations());
     operations
 }

@@ -18,9 +18,10 @@ mod frame;
 mod gate;
 mod groups;
 mod jobs;
+mod live;
 mod newcomers;
-mod outbox;
 mod organization;
+mod outbox;
 mod proof;
 mod provisioning;
 mod roster;
@@ -64,6 +65,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
         .route("/admin/{account}/audit/export", get(audit::export))
+        .route("/admin/{account}/live", get(live::stream))
         .route("/admin/{account}/jobs", get(jobs::show))
         .route("/admin/{account}/jobs/{job}", post(jobs::run))
         .route("/admin/{account}/settings", get(settings::show).post(settings::save))

@@ -204,6 +204,8 @@ struct UsersTemplate {
     waits: usize,
     /// This view's query string, for actions that come back to it.
     back: String,
+    /// The event that the page is made behind.
+    as_of: String,
 }
 
 /// `GET /admin/{account}/users`.
@@ -213,6 +215,7 @@ pub(super) async fn show(State(service): State<Service>, Path(account): Path<Str
 
 async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
+    let as_of = desk.as_of_now().await?;
     let view = View::of(&desk.query);
     let href = |view: &View| desk.path(&format!("/users{}", view.query()));
     let first_page = View { page: 1, after: None, ..view.clone() };
@@ -257,6 +260,7 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
             .into(),
         waits,
         back: view.query(),
+        as_of,
     };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
