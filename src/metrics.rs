@@ -87,6 +87,8 @@ pub enum LimitKind {
     Token,
     Address,
     SignIn,
+    /// Open streams of events.
+    Streams,
 }
 
 /// Writes an enum as a label: the words that dashboards rely on, apart from the names in the code.
@@ -121,7 +123,7 @@ label_values!(MailOutcome {
     Dropped => "dropped",
 });
 label_values!(WebhookOutcome { Taken => "taken", Deferred => "deferred", Failed => "failed", Gone => "gone" });
-label_values!(LimitKind { Token => "token", Address => "address", SignIn => "sign_in" });
+label_values!(LimitKind { Token => "token", Address => "address", SignIn => "sign_in", Streams => "streams" });
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -193,6 +195,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram, Seconds>,
     connections: Gauge,
+    streams: Gauge,
     panics: Counter,
     store_seconds: Family<StoreLabels, Histogram, Seconds>,
     store_unavailable: Counter,
@@ -226,6 +229,7 @@ impl Metrics {
         let requests = Family::default();
         let request_seconds = Family::new_with_constructor(Seconds);
         let connections = Gauge::default();
+        let streams = Gauge::default();
         let panics = Counter::default();
         let store_seconds = Family::new_with_constructor(Seconds);
         let store_unavailable = Counter::default();
@@ -254,6 +258,7 @@ impl Metrics {
             Family::clone(&request_seconds),
         );
         registry.register("http_connections", "Connections open on the public listener", connections.clone());
+        registry.register("http_streams", "Streams of events that are open", streams.clone());
         registry.register("http_panics", "Handlers that panicked; each is a fault to report", panics.clone());
         registry.register_with_unit(
             "store_call_duration",
@@ -326,6 +331,7 @@ impl Metrics {
             requests,
             request_seconds,
             connections,
+            streams,
             panics,
             store_seconds,
             store_unavailable,
@@ -366,6 +372,14 @@ impl Metrics {
 
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    pub fn stream_opened(&self) {
+        self.streams.inc();
+    }
+
+    pub fn stream_closed(&self) {
+        self.streams.dec();
     }
 
     pub fn panicked(&self) {

@@ -19,8 +19,8 @@ use crate::http::edge::EdgeSettings;
 use crate::http::ops::{self, Ops, Readiness, Watchdog};
 use crate::http::serve::{Drained, ServeSettings, serve};
 use crate::http::tls::{RELOAD_EVERY, Tls, TlsSettings};
-use crate::jobs::uses;
 use crate::jobs::worker::Worker;
+use crate::jobs::{follower, uses};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -254,6 +254,15 @@ impl Start<'_> {
         });
         vital.spawn("story", scribe.run());
         vital.spawn("bookkeeper", uses::write_until(Arc::clone(&directory), shutdown.soft.clone()));
+        vital.spawn("follower", {
+            // For as long as requests are served as before.
+            let (soft, hard, lead) = (shutdown.soft.clone(), shutdown.hard.clone(), settings.http.drain_lead);
+            let served = async move {
+                soft.cancelled().await;
+                hard.run_until_cancelled(tokio::time::sleep(lead)).await;
+            };
+            follower::follow_until(Arc::clone(&directory), served)
+        });
         vital.spawn("limits", {
             let (limits, stop) = (Arc::clone(&limits), shutdown.soft.clone());
             async move { limits.sweep_until(stop).await }

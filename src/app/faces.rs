@@ -22,6 +22,7 @@ use crate::http::hosts::Hosts;
 use crate::http::limits::Limits;
 use crate::http::scim::Teller;
 use crate::http::service::{Installation, Service, ServiceSettings};
+use crate::http::streams::Streams;
 use crate::jobs::mail::Mailer;
 use crate::jobs::scribe::{self, Scribe};
 use crate::jobs::ticker::Ticker;
@@ -55,6 +56,7 @@ impl Faces {
         let service = Service {
             directory: Arc::clone(directory),
             limits: Arc::clone(&limits),
+            streams: Arc::new(Streams::new(Arc::clone(metrics))),
             metrics: Arc::clone(metrics),
             story: Teller::new(teller, Arc::clone(metrics)),
             office: Arc::new(Desks::new(settings, directory, mailer, &ticker, tracker, stop)),

@@ -22,6 +22,7 @@
 //! | `alerts` | `state` | what the Account Admins were told ([`super::bulletins`]); its timer mails them | – |
 //! | `report` | id of a mail service's report | the mail that it was about; forgotten after a quarter of an hour | – |
 //! | `job` | name of the job | when it ran last | – |
+//! | `census` | `days` | [`super::census::Day`]s | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
 //! ([`super::mail_queue::MailQueue`]), `import`/`state`, the indexes [`ACCOUNTS`] and [`OWN_TYPES`], the unique keys
@@ -47,6 +48,8 @@ pub const SIGN_IN: &str = "sign-in";
 pub const TASK: &str = "membership";
 pub const TASK_PART: &str = "membership-part";
 pub const JOB: &str = "job";
+/// How many people there were.
+pub const CENSUS: &str = "census";
 /// A bounce that a mail service reported.
 pub const REPORT: &str = "report";
 /// What the Account Admins were told.
@@ -111,6 +114,9 @@ pub const DEAD_WEBHOOKS: &str = "webhook.dead";
 
 /// Security events that wait in the streams of the account; the key is the endpoint.
 pub const STREAMED: &str = "streamed";
+/// Counters: mails that the mail server took, and that it refused for good.
+pub const MAILS_SENT: &str = "mails.sent";
+pub const MAILS_BOUNCED: &str = "mails.bounced";
 
 /// Counter: effective Account Admins (G1).
 pub const ADMIN_COUNT: &str = "admins";
@@ -266,6 +272,10 @@ pub fn story_bodies(chunk: &str) -> DocumentKey {
 
 pub fn job(name: &str) -> DocumentKey {
     DocumentKey::new(JOB, name)
+}
+
+pub fn census() -> DocumentKey {
+    DocumentKey::new(CENSUS, "days")
 }
 
 pub fn alerts() -> DocumentKey {

@@ -31,6 +31,7 @@ pub mod audit;
 pub mod beside;
 pub mod brake;
 pub mod bulletins;
+pub mod census;
 mod change;
 pub mod clients;
 pub mod comparison;
@@ -43,6 +44,7 @@ mod elsewhere;
 pub mod entropy;
 mod erasure;
 pub mod error;
+pub mod feeds;
 pub mod grants;
 pub mod groups;
 pub mod history;
@@ -129,6 +131,7 @@ pub struct Directory {
     uses: uses::Uses,
     refusals: refusals::Refusals,
     nudge: nudge::Nudge,
+    feeds: feeds::Feeds,
     /// Once seen, it stays: only an empty store is imported into.
     acts: AtomicBool,
 }
@@ -153,6 +156,7 @@ impl Directory {
             uses: uses::Uses::default(),
             refusals: refusals::Refusals::default(),
             nudge: nudge::Nudge::default(),
+            feeds: feeds::Feeds::default(),
             acts: AtomicBool::new(false),
         }
     }
@@ -217,11 +221,12 @@ impl Directory {
         }
     }
 
-    /// Commits, and tells the worker when that made something due now.
+    /// Commits, and tells the worker when that made something due now, and who watches what was added to the audit.
     async fn commit(&self, space: &Space, batch: &Batch) -> Result<(), StoreError> {
         match self.store.commit(space, batch).await? {
             Committed::Applied | Committed::Repeated => {
                 self.nudge.after(space, batch, self.store.now());
+                self.feeds.after(space, batch);
                 audit::transitions(batch).for_each(|event| self.store.metrics().transition(&event));
             }
         }

@@ -229,7 +229,7 @@ fn selectivity(plan: &Plan) -> u8 {
     match plan {
         Plan::Nothing => 0,
         Plan::Ids(_) | Plan::Unique(..) => 1,
-        Plan::Range(_, Bounds::Key(_)) | Plan::GroupsOf(_) => 2,
+        Plan::Range(_, Bounds::Key(_) | Bounds::Since { .. }) | Plan::GroupsOf(_) => 2,
         Plan::Range(_, Bounds::Prefix(_)) => 3,
         Plan::Range(_, Bounds::Between { .. }) | Plan::Within(_) => 4,
         Plan::Range(_, Bounds::All) | Plan::Exact(_) => 5,

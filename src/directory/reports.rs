@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::record::UserRecord;
 use super::timers::{DueWork, system};
-use super::{Directory, keys};
+use super::{Directory, census, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::Event;
 use crate::domain::message_id::MailIdentity;
@@ -77,6 +77,7 @@ impl Directory {
                 return Ok(Some(Reported::Noted));
             }
             let mut batch = self.plan(&context, &mut change, None);
+            census::count_mail(&mut batch, keys::MAILS_BOUNCED);
             let key = keys::report(&report.id);
             batch.checks.push(Check::Absent { key: key.clone() });
             batch.writes.push(Write::Put {

@@ -11,7 +11,7 @@ use super::outbox::{DEAD_FOR, Letter, LetterKind};
 use super::record::UserRecord;
 use super::request::{Context, Request};
 use super::sign_in::CODE_LIFETIME;
-use super::{Directory, entropy, keys};
+use super::{Directory, census, entropy, keys};
 use crate::domain::ids::{AccountId, OutboxId, ResourceId};
 use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::secrets::Scope;
@@ -195,7 +195,11 @@ impl Directory {
             };
             batch.checks.push(Check::Claimed { owner: due.claim.owner.clone(), token: due.claim.token });
             match fate {
-                Fate::Accepted { .. } | Fate::Bounced { .. } => remove_letter(&mut batch, due.letter.id),
+                Fate::Accepted { .. } | Fate::Bounced { .. } => {
+                    let is_sent = matches!(fate, Fate::Accepted { .. });
+                    census::count_mail(&mut batch, if is_sent { keys::MAILS_SENT } else { keys::MAILS_BOUNCED });
+                    remove_letter(&mut batch, due.letter.id);
+                }
                 Fate::GivenUp { reply } => bury(&mut batch, due, reply, context.now),
                 Fate::Later { at, reply, counts } => {
                     let mut letter = due.letter.clone();

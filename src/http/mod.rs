@@ -39,5 +39,6 @@ pub mod request_id;
 pub mod scim;
 pub mod serve;
 pub mod service;
+pub mod streams;
 pub mod tls;
 pub mod transport;

@@ -77,6 +77,11 @@ impl Default for ServeSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
+/// An extension of each request: cancelled when its connection is to end soon, because the daemon stops or there is no
+/// room. Whoever answers without an end ends then.
+#[derive(Debug, Clone, Default)]
+pub struct Finishing(pub CancellationToken);
+
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
@@ -255,7 +260,8 @@ impl Server {
         let settings = &self.settings;
         let activity = Arc::new(Activity::default());
         let stream = Watched::new(stream, Arc::clone(&activity), settings.header_timeout, settings.write_timeout);
-        let service = service_fn(|request| self.answer(request, peer, &activity));
+        let ending = Finishing::default();
+        let service = service_fn(|request| self.answer(request, peer, &activity, &ending));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(settings.idle_timeout)
@@ -270,10 +276,12 @@ impl Server {
                 () = self.finish.cancelled(), if !finishing => {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
+                    ending.0.cancel();
                 }
                 () = self.crowded.notified(), if !finishing => if activity.has_served() {
                     finishing = true;
                     connection.as_mut().graceful_shutdown();
+                    ending.0.cancel();
                 }
             }
         };
@@ -287,10 +295,12 @@ impl Server {
         request: Request<Incoming>,
         peer: PeerAddress,
         activity: &Activity,
+        ending: &Finishing,
     ) -> Result<Response<Body>, Infallible> {
         activity.head_arrived();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(ending.clone());
         // A router is always ready (axum: `Router::poll_ready`).
         let mut response = self.app.clone().call(request).await?;
         activity.answered();

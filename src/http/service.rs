@@ -17,6 +17,7 @@ use super::limits::{Limits, Throttled};
 use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
+use super::streams::Streams;
 use crate::directory::{Access, Directory, Door, Error, Request};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::words::Languages;
@@ -28,6 +29,7 @@ use crate::scim::discovery;
 pub struct Service {
     pub directory: Arc<Directory>,
     pub limits: Arc<Limits>,
+    pub streams: Arc<Streams>,
     pub metrics: Arc<Metrics>,
     pub story: Teller,
     pub office: Arc<dyn Office>,
@@ -84,6 +86,12 @@ pub enum Turned {
 /// What whoever is turned away for want of an issuer reads.
 pub const ISSUER_AWAY: &str =
     "the issuer of this token does not say its keys at the moment; repeating the request is safe";
+
+impl From<Throttled> for Turned {
+    fn from(throttled: Throttled) -> Self {
+        Turned::Throttled(throttled)
+    }
+}
 
 impl From<Error> for Turned {
     fn from(error: Error) -> Self {

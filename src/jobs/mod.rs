@@ -1,5 +1,6 @@
 //! What happens by itself: schedules, due timers, mails, webhooks.
 
+pub mod follower;
 mod hands;
 pub mod mail;
 pub mod post;

@@ -173,7 +173,9 @@ impl JobName {
             JobName::Renew => "Sends the next link of an invitation that has lapsed.",
             JobName::Remind => "Repeats the link of an invitation that is still open.",
             JobName::Reconcile => "Checks that everything stored fits together, and repairs what it may.",
-            JobName::Retention => "Forgets audit events and requests that were kept long enough.",
+            JobName::Retention => {
+                "Forgets audit events and requests that were kept long enough, and counts people for the charts."
+            }
             JobName::Digest => "Mails the Account Admins what happened since the last one.",
         }
     }

@@ -169,7 +169,7 @@ impl Ticker {
         self.directory.finish_tick(account, job.as_str(), &result).await
     }
 
-    /// Runs the retention of an account, whatever the clock says.
+    /// Runs the retention of an account, and counts its people for the charts, whatever the clock says.
     ///
     /// # Errors
     /// Of the store.
@@ -177,7 +177,8 @@ impl Ticker {
         let before = self.directory.store().now() - self.audit_keep;
         self.directory.trim_audit(account, before).await?;
         self.directory.forget_tokens(account, before).await?;
-        self.directory.trim_story(account).await
+        self.directory.trim_story(account).await?;
+        self.directory.take_census(account).await
     }
 
     /// Checks and repairs an account, whatever the clock says.

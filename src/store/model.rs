@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -76,6 +77,11 @@ pub enum Bounds {
     Between {
         from: Option<String>,
         to: Option<String>,
+    },
+    /// Exactly this key, and ids from this one on.
+    Since {
+        key: String,
+        id: String,
     },
 }
 
@@ -163,6 +169,31 @@ pub struct Dump {
 pub struct EventId {
     pub millis: u64,
     pub sequence: u64,
+}
+
+/// Milliseconds and sequence, as Redis writes it.
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+/// A text that is not the id of an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of an event")]
+pub struct InvalidEventId;
+
+impl FromStr for EventId {
+    type Err = InvalidEventId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEventId> {
+        let number = |digits: &str| {
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| is_number)
+        };
+        let parts = text.split_once('-').and_then(|(millis, sequence)| Some((number(millis)?, number(sequence)?)));
+        parts.map(|(millis, sequence)| EventId { millis, sequence }).ok_or(InvalidEventId)
+    }
 }
 
 /// One entry of the audit stream.

@@ -35,6 +35,10 @@ impl Span {
         let (lower, upper) = match bounds {
             Bounds::All => (Bound::Unbounded, Bound::Unbounded),
             Bounds::Key(key) => (Bound::Included(with(key, 0)), Bound::Excluded(with(key, BEHIND_NUL))),
+            Bounds::Since { key, id } => {
+                let from = [key.as_bytes(), &[0], id.as_bytes()].concat();
+                (Bound::Included(from), Bound::Excluded(with(key, BEHIND_NUL)))
+            }
             Bounds::Prefix(text) => {
                 (Bound::Included(text.as_bytes().to_vec()), Bound::Excluded(with(text, BEHIND_TEXT)))
             }

@@ -25,6 +25,7 @@ mod console;
 mod cursors;
 mod damage;
 mod discovery;
+mod events;
 mod first_start;
 mod hooks;
 mod invitee;

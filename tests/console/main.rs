@@ -1,7 +1,13 @@
 //! The console in a real browser: each script walks through a part of it and reports here.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::process::Command;
+
+#[path = "../support/redis_server.rs"]
+#[expect(dead_code, reason = "what only the tests of the store need")]
+mod redis_server;
 
 #[test]
 fn every_step_of_the_guide_works_in_a_browser_and_every_page_is_accessible() {
@@ -37,6 +43,12 @@ fn an_admin_changes_settings_runs_jobs_keeps_groups_and_sees_what_needs_attentio
 #[test]
 fn people_sign_in_by_an_issuer_of_openid_connect_in_a_browser() {
     walk("openid.mjs", &["--openid", "yes"]);
+}
+
+#[test]
+fn pages_show_what_happens_and_how_it_went_in_a_browser() {
+    let redis = redis_server::RedisServer::start();
+    walk("live.mjs", &["--redis", &redis.port.to_string()]);
 }
 
 #[test]

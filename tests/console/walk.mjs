@@ -34,6 +34,7 @@ export const daemon = await start(resolve(option("--binary", "target/debug/usher
     USHERD_ISSUERS__ALLOW_PRIVATE: "true", USHERD_OPENID__ISSUER: issuer.url, USHERD_OPENID__NAME: "Hollis ID",
     USHERD_OPENID__CLIENT_ID: CLIENT.id, USHERD_OPENID__CLIENT_SECRET: CLIENT.secret,
   }),
+  ...(option("--store-url", null) && { USHERD_STORE__URL: option("--store-url", null) }),
   ...(option("--mail-url", null) && { USHERD_MAIL__URL: option("--mail-url", null), USHERD_MAIL__FROM: "usherd <no-reply@hollis.example>" }),
 });
 export const browser = await chromium.launch({

@@ -66,6 +66,50 @@ async fn who_was_invited_by_hand_and_never_came_is_inactive_after_ninety_days(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
+async fn people_are_counted_day_by_day_and_the_charts_know_who_waits_and_what_was_mailed(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store, &[("USHERD_INVITATIONS__MAX_RENEWALS", "0")]).await;
+    let ticker = house.ticker();
+    ticker.run_one().await.unwrap();
+    house.create("early@example.org").await;
+    house.days(&ticker, 20).await;
+    house.create("late@example.org").await;
+    house.create("later@example.org").await;
+    house.days(&ticker, 2).await;
+    house.create("today@example.org").await;
+    house.work().await;
+    // Two replicas at once, on a day that has been counted already.
+    let (one, other) =
+        tokio::join!(house.directory().take_census(&house.account), house.directory().take_census(&house.account));
+    one.unwrap();
+    other.unwrap();
+    let census = async || {
+        let operator = usherd::directory::accounts::by_operator(&house.account);
+        let (context, _) = house.directory().open(&operator, &[]).await.unwrap();
+        house.directory().census(&context).await.unwrap()
+    };
+    let seen = census().await;
+    let counted: Vec<_> = seen.days.iter().map(|day| (day.pending, day.active, day.inactive)).collect();
+    assert_eq!(counted, [(1, 0, 0), (4, 0, 0)]);
+    assert_eq!(seen.days[1].day.duration_since(seen.days[0].day).as_hours(), 48);
+    assert_eq!(seen.pending, [1, 2, 0, 1, 0]);
+    let mailed = house.mails().len();
+    assert!(mailed > 4, "four invitations and their reminders");
+    assert_eq!((seen.mails.sent, seen.mails.waiting, seen.mails.given_up), (mailed as u64, 0, 0));
+
+    house.days(&ticker, 40).await;
+    house.create("new@example.org").await;
+    house.work().await;
+    let seen = census().await;
+    assert_eq!(seen.pending, [1, 0, 0, 0, 4]);
+    assert_eq!(house.mails().len(), mailed + 1);
+    assert_eq!(seen.mails.sent, 1, "what was sent before is no part of the last thirty days");
+    house.assert_sound().await;
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_who_was_deleted_nothing_is_left_after_four_hundred_days(
     #[values(Store::Embedded, Store::Redis)] store: Store,
 ) {

@@ -74,7 +74,9 @@ fn body(operation: &str) -> Option<Value> {
 /// Calls an operation with a body that it understands.
 pub fn call(daemon: &Daemon, operation: &Operation, id: &str, token: &str) -> Reply {
     let path = operation.path.replace("{id}", id).replace("{name}", id).replace("{project}", id);
-    let request = daemon.request(&operation.method, &format!("/api/v1{path}")).bearer(token);
+    // A stream tells what has happened, and ends.
+    let query = if operation.id == "streamEvents" { "?seconds=0" } else { "" };
+    let request = daemon.request(&operation.method, &format!("/api/v1{path}{query}")).bearer(token);
     match body(&operation.id) {
         Some(body) => request.json(&body).send(),
         None => request.send(),

@@ -36,6 +36,7 @@ async fn bounds_take_the_keys_that_they_name(fixture: Fixture) {
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
     };
+    let since = |key: &str, id: &str| Bounds::Since { key: key.to_owned(), id: id.to_owned() };
     let all = ["/0", "a/1", "a/2", "a!/1", "ab/1", "b/1", "zebra/1", "ß/1", "🦀/1"];
     for (bounds, wanted) in [
         (Bounds::All, &all[..]),
@@ -52,6 +53,11 @@ async fn bounds_take_the_keys_that_they_name(fixture: Fixture) {
         (between(None, Some("ab")), &all[..5]),
         (between(None, Some("")), &all[..1]),
         (between(Some("b"), Some("a")), &[]),
+        (since("a", ""), &all[1..3]),
+        (since("a", "1"), &all[1..3]),
+        (since("a", "15"), &all[2..3]),
+        (since("a", "3"), &[]),
+        (since("", "0"), &all[..1]),
     ] {
         assert_eq!(range(&fixture.store, &bounds, Page::first(100)).await, wanted, "{bounds:?}");
         let reversed: Vec<_> = wanted.iter().rev().copied().collect();

@@ -66,7 +66,7 @@ pub fn of(operations: &[Operation]) -> Value {
 fn failures(schema: &Value) -> Value {
     let retry_after = json!({ "Retry-After": { "description": "Seconds", "schema": { "type": "integer" } } });
     let one = |(status, description, waits): &(&str, &str, bool)| {
-        let mut response = json!({ "description": description, "content": content(schema) });
+        let mut response = json!({ "description": description, "content": content(JSON, schema) });
         if *waits {
             response["headers"] = retry_after.clone();
         }
@@ -75,8 +75,10 @@ fn failures(schema: &Value) -> Value {
     FAILURES.iter().map(one).collect::<Map<_, _>>().into()
 }
 
-fn content(schema: &Value) -> Value {
-    json!({ "application/json": { "schema": schema } })
+const JSON: &str = "application/json";
+
+fn content(media_type: &str, schema: &Value) -> Value {
+    json!({ media_type: { "schema": schema } })
 }
 
 fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
@@ -92,17 +94,24 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             "schema": { "type": "string" },
         }));
     }
+    if operation.resumable {
+        parameters.push(json!({
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "description": "The id of the event that was heard last; what came behind it is told first.",
+            "schema": { "type": "string", "maxLength": 64 },
+        }));
+    }
     let mut responses = Map::new();
     let mut success = json!({ "description": "Done" });
     if let Some(reply) = operation.reply {
-        success["content"] = content(&schema(reply, generator));
+        success["content"] = content(operation.media_type, &schema(reply, generator));
     }
     responses.insert(operation.status.as_str().to_owned(), success);
     let or_else = |status: &str| json!({ "$ref": format!("#/components/responses/Failure{status}") });
     responses.extend(FAILURES.iter().map(|(status, ..)| ((*status).to_owned(), or_else(status))));
     let failure = |description: &str, generator: &mut SchemaGenerator| {
         let schema: Value = generator.subschema_for::<FailureBody>().into();
-        json!({ "description": description, "content": content(&schema) })
+        json!({ "description": description, "content": content(JSON, &schema) })
     };
     if operation.conditional {
         let changed = failure("Somebody changed it meanwhile; read it again", generator);
@@ -118,7 +127,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "parameters": parameters,
     });
     if let Some(body) = operation.body {
-        described["requestBody"] = json!({ "required": true, "content": content(&schema(body, generator)) });
+        described["requestBody"] = json!({ "required": true, "content": content(JSON, &schema(body, generator)) });
         responses.insert("415".to_owned(), failure("The body is not sent as JSON", generator));
     }
     described["responses"] = responses.into();

@@ -10,6 +10,7 @@ use crate::directory::Error;
 use crate::domain::lifecycle::Refusal;
 use crate::http::issuers::ASK_EVERY;
 use crate::http::service::{Asked, ISSUER_AWAY, Turned};
+use crate::metrics::LimitKind;
 
 /// An error of the API: a code for programs, a sentence for people, and the request id.
 #[derive(Debug)]
@@ -48,8 +49,12 @@ impl Failure {
         let error = match turned {
             Turned::Throttled(throttled) => {
                 let seconds = throttled.retry_after();
-                let message = format!("too many requests; try again in {seconds} s");
-                let failure = Failure::plain(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message, asked);
+                let (code, what) = match throttled.limit {
+                    LimitKind::Streams => ("too_many_streams", "too many streams of events are open: close one, or"),
+                    LimitKind::Token | LimitKind::Address | LimitKind::SignIn => ("rate_limited", "too many requests;"),
+                };
+                let message = format!("{what} try again in {seconds} s");
+                let failure = Failure::plain(StatusCode::TOO_MANY_REQUESTS, code, message, asked);
                 return Failure { retry_after: Some(seconds), ..failure };
             }
             Turned::IssuerAway => {

@@ -91,9 +91,9 @@ pub struct EventView {
 }
 
 impl EventView {
-    fn of(id: EventId, event: AuditEvent) -> Self {
+    pub fn of(id: EventId, event: AuditEvent) -> Self {
         EventView {
-            id: spelled(id),
+            id: id.to_string(),
             at: event.at.to_string(),
             event: event.event,
             channel: event.actor.channel.as_str().to_owned(),
@@ -113,31 +113,20 @@ impl EventView {
     }
 }
 
-fn spelled(id: EventId) -> String {
-    format!("{}-{}", id.millis, id.sequence)
-}
-
-fn event_id(text: &str) -> Result<EventId, Error> {
-    let parts =
-        text.split_once('-').and_then(|(millis, sequence)| Some((millis.parse().ok()?, sequence.parse().ok()?)));
-    let (millis, sequence) =
-        parts.ok_or_else(|| Error::Invalid("after: give the `next` of the page before".to_owned()))?;
-    Ok(EventId { millis, sequence })
-}
-
 async fn events(call: Call<Query<AuditQuery>>) -> Result<Answer<Json<EventsView>>, Error> {
     let Query(query) = &call.query;
     let limit = query.limit.map_or(50, Within::size);
     let after = match &query.after {
         Some(text) => {
             call.require(Scope::Audit).await?;
-            Some(event_id(&text.0)?)
+            let wrong = |_| Error::Invalid("after: give the `next` of the page before".to_owned());
+            Some(text.0.parse().map_err(wrong)?)
         }
         None => None,
     };
     let newest_first = query.order == Direction::Newest;
     let events = call.directory().audit(&call.caller, after, limit, newest_first).await?;
-    let next = events.last().filter(|_| events.len() == limit).map(|(id, _)| spelled(*id));
+    let next = events.last().filter(|_| events.len() == limit).map(|(id, _)| id.to_string());
     let events = events.into_iter().map(|(id, event)| EventView::of(id, event)).collect();
     Ok(Answer::of(Json(EventsView { events, next })))
 }

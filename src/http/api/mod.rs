@@ -10,6 +10,7 @@ mod bounded;
 mod bulk;
 mod clients;
 mod document;
+mod events;
 mod failure;
 mod group_roles;
 mod history;
@@ -52,6 +53,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(clients::operations());
     operations.extend(history::operations());
     operations.extend(streams::operations());
+    operations.extend(events::operations());
     operations.extend(jobs::operations());
     operations
 }

@@ -22,6 +22,7 @@ use crate::directory::provision::IfMatch;
 use crate::directory::{Directory, Door, Error, Request};
 use crate::domain::ids::ResourceId;
 use crate::domain::secrets::Scope;
+use crate::http::serve::Finishing;
 use crate::http::service::{Asked, Service, Turned};
 
 /// One operation: a line of the document and a route.
@@ -40,8 +41,12 @@ pub struct Operation {
     pub reply: Option<Describe>,
     /// Of success.
     pub status: StatusCode,
+    /// As what success is answered.
+    pub media_type: &'static str,
     /// Whether it honours `If-Match`.
     pub conditional: bool,
+    /// Whether it honours `Last-Event-ID`.
+    pub resumable: bool,
     serve: Serve,
 }
 
@@ -58,6 +63,8 @@ pub struct Call<Q = (), B = ()> {
     pub query: Q,
     pub body: B,
     headers: HeaderMap,
+    /// Of the connection: an answer without an end ends with it.
+    pub finishing: Finishing,
 }
 
 /// What a handler answers.
@@ -143,6 +150,8 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Sends for Json<T> {
 
 /// What goes out.
 pub trait Replies: Part {
+    const MEDIA_TYPE: &'static str = "application/json";
+
     fn respond(self, status: StatusCode) -> Response;
 }
 
@@ -160,7 +169,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Replies for Json<T> {
 
 impl Operation {
     /// `route` is a method and a path below `/api/v1`. Success is 200, or 204 where nothing is answered.
-    pub fn new<Q, B, R, H, F>(
+    pub fn new<Q, B, R, E, H, F>(
         route: (Method, &str),
         id: &str,
         summary: &str,
@@ -172,7 +181,8 @@ impl Operation {
         B: Sends,
         R: Replies,
         H: Fn(Call<Q, B>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<Answer<R>, Error>> + Send + 'static,
+        E: Into<Turned>,
+        F: Future<Output = Result<Answer<R>, E>> + Send + 'static,
     {
         let (method, path) = route;
         let handler = Arc::new(handler);
@@ -184,7 +194,7 @@ impl Operation {
                 let safe = request.method().is_safe();
                 let outcome = async {
                     let call = Call::read(service, &asked, request, scopes).await?;
-                    handler(call).await.map_err(|error| Failure::of(Turned::Away(error), &asked))
+                    handler(call).await.map_err(|error| Failure::of(error.into(), &asked))
                 };
                 match outcome.await {
                     Ok(answer) => answer.respond(status, if safe { &known } else { &[] }),
@@ -202,7 +212,9 @@ impl Operation {
             body: B::DESCRIBE,
             reply: R::DESCRIBE,
             status: if R::DESCRIBE.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT },
+            media_type: R::MEDIA_TYPE,
             conditional: false,
+            resumable: false,
             serve,
         }
     }
@@ -220,6 +232,11 @@ impl Operation {
     /// It honours `If-Match`.
     pub fn conditional(self) -> Self {
         Operation { conditional: true, ..self }
+    }
+
+    /// It honours `Last-Event-ID`.
+    pub fn resumable(self) -> Self {
+        Operation { resumable: true, ..self }
     }
 
     /// The names of the parameters in its path.
@@ -246,8 +263,9 @@ impl<Q: Asks, B: Sends> Call<Q, B> {
     /// Whose request it is comes first; what is wrong with it is told to living tokens with the scope only.
     async fn read(service: Service, asked: &Asked, request: HttpRequest, scopes: &[Scope]) -> Result<Self, Failure> {
         let caller = service.caller(asked, Door::Api).await.map_err(|turned| Failure::of(turned, asked))?;
+        let finishing = request.extensions().get::<Finishing>().cloned().unwrap_or_default();
         match Self::understand(request, asked).await {
-            Ok((path, query, body, headers)) => Ok(Call { service, caller, path, query, body, headers }),
+            Ok((path, query, body, headers)) => Ok(Call { service, caller, path, query, body, headers, finishing }),
             Err(failure) => {
                 let allowed = may(&service.directory, &caller, scopes).await;
                 allowed.map_err(|error| Failure::of(Turned::Away(error), asked))?;
@@ -280,8 +298,8 @@ impl<Q: Asks, B: Sends> Call<Q, B> {
 impl<Q, B> Call<Q, B> {
     /// The body apart from the rest.
     pub fn split(self) -> (Call<Q>, B) {
-        let Call { service, caller, path, query, body, headers } = self;
-        (Call { service, caller, path, query, body: (), headers }, body)
+        let Call { service, caller, path, query, body, headers, finishing } = self;
+        (Call { service, caller, path, query, body: (), headers, finishing }, body)
     }
 
     pub fn directory(&self) -> &Directory {
@@ -302,6 +320,16 @@ impl<Q, B> Call<Q, B> {
     /// A parameter of the path.
     pub fn path(&self, name: &str) -> &str {
         self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// The event that the client heard last, which says so when it comes back.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is no text.
+    pub fn last_event(&self) -> Result<Option<&str>, Error> {
+        let Some(value) = self.headers.get("last-event-id") else { return Ok(None) };
+        let text = value.to_str().map_err(|_| Error::Invalid("Last-Event-ID: give the id of an event".to_owned()))?;
+        Ok(Some(text.trim()).filter(|text| !text.is_empty()))
     }
 
     /// The versions that a write is meant for (RFC 9110 §13.1.1). A tag that is none of ours matches nothing.

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::frame::Frame;
-use super::sign_in;
+use super::{live, sign_in};
 use crate::directory::request::SignedIn;
 use crate::directory::sessions::SessionToken;
 use crate::directory::{Context, Error, Request};
@@ -50,6 +50,18 @@ pub(super) struct Desk {
 impl Desk {
     /// Lets an Account Admin of `account` in.
     pub async fn enter(service: &Service, account: &str, head: &Parts) -> Result<Self, Away> {
+        let desk = Self::look_in(service, account, head).await?;
+        // A page that looks for news by itself is nobody at work: their session ends when they have rested long enough.
+        if !live::is_by_itself(&head.headers)
+            && let Err(error) = service.directory.touch_session(&desk.token, desk.admin.seen).await
+        {
+            tracing::warn!(%error, "the use of a session was not recorded");
+        }
+        Ok(desk)
+    }
+
+    /// The same for whoever is not at work by that.
+    pub async fn look_in(service: &Service, account: &str, head: &Parts) -> Result<Self, Away> {
         let asked = Asked::of_head(&head.headers, &head.extensions);
         let secure = service.settings.secure_cookies;
         let token = Cookie::SESSION.read(&head.headers, secure).and_then(|value| SessionToken::parse(&value));
@@ -66,10 +78,8 @@ impl Desk {
             Err(Error::NotAccountAdmin) => return Err(role_needed(service, &token).await.into()),
             Err(error) => return Err(failed(&asked, &error).into()),
         };
-        if let Err(error) = service.directory.touch_session(&token, admin.seen).await {
-            tracing::warn!(%error, "the use of a session was not recorded");
-        }
-        let note = Cookie::NOTE.read(&head.headers, secure);
+        // What was to be said is for the page that somebody looks at next.
+        let note = Cookie::NOTE.read(&head.headers, secure).filter(|_| !live::is_by_itself(&head.headers));
         let keys = service.directory.keys();
         let note = note.and_then(|text| keys.open(Label::COOKIE, &[b"note"], &text, context.now));
         Ok(Desk {

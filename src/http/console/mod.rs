@@ -8,6 +8,7 @@
 mod accounts;
 mod attention;
 mod audit;
+pub mod charts;
 mod choices;
 mod compare;
 mod csv;
@@ -21,9 +22,11 @@ mod group_roles;
 mod groups;
 mod import;
 mod jobs;
+mod live;
 mod many;
 mod newcomers;
 mod openid;
+mod organization;
 mod outbox;
 mod proof;
 mod provisioning;
@@ -56,7 +59,7 @@ pub fn router() -> Router<Service> {
         .route(openid::BEGIN, get(openid::begin))
         .route(openid::CALLBACK, get(openid::callback))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
-        .route("/admin/{account}", get(users::organization))
+        .route("/admin/{account}", get(organization::show))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
         .route("/admin/{account}/prove/openid", get(openid::prove))
         .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
@@ -79,6 +82,7 @@ pub fn router() -> Router<Service> {
         .route("/admin/{account}/outbox/{letter}/retry", post(outbox::retry))
         .route("/admin/{account}/audit", get(audit::show))
         .route("/admin/{account}/audit/export", get(audit::export))
+        .route("/admin/{account}/live", get(live::stream))
         .route("/admin/{account}/jobs", get(jobs::show))
         .route("/admin/{account}/jobs/{job}", post(jobs::run))
         .route("/admin/{account}/settings", get(settings::show).post(settings::save))

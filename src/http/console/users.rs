@@ -1,4 +1,4 @@
-//! User Management: the directory, and the front page that leads there.
+//! User Management: the directory.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -14,7 +14,7 @@ use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
 use crate::directory::Error;
 use crate::directory::kind::Kind;
-use crate::directory::listing::{Counts, Filters, Listed, Listing, Order, Start, Total};
+use crate::directory::listing::{Filters, Listed, Listing, Order, Start, Total};
 use crate::directory::record::UserRecord;
 use crate::domain::ids::ResourceId;
 use crate::domain::user::{Status, User};
@@ -26,28 +26,6 @@ use crate::http::service::Service;
 const SIZES: [usize; 3] = [25, 50, 100];
 /// More words than a person types.
 const MAX_WORDS: usize = 8;
-
-#[derive(Template)]
-#[template(path = "console/organization.html")]
-struct OrganizationTemplate {
-    frame: Frame,
-    counts: Counts,
-    /// What waits for an admin.
-    waits: Vec<super::attention::Item>,
-}
-
-/// `GET /admin/{account}`: Admin Settings > Organization.
-pub(super) async fn organization(State(service): State<Service>, Path(account): Path<String>, head: Parts) -> Response {
-    answer(try_organization(&service, &account, &head).await)
-}
-
-async fn try_organization(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
-    let desk = Desk::enter(service, account, head).await?;
-    let counts = service.directory.count_users(&desk.context).await.map_err(|error| desk.failed(&error))?;
-    let waits = super::attention::items(&desk).await.map_err(|error| desk.failed(&error))?;
-    let template = OrganizationTemplate { frame: desk.frame("organization"), counts, waits };
-    Ok(desk.page(Page::render(StatusCode::OK, &template)))
-}
 
 /// Which part of the directory is looked at: everything that its address says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,6 +217,8 @@ struct UsersTemplate {
     turn_pick: String,
     /// Everybody who is listed here, as a file.
     export: String,
+    /// The event that the page is made behind.
+    as_of: String,
 }
 
 /// `GET /admin/{account}/users`.
@@ -248,6 +228,7 @@ pub(super) async fn show(State(service): State<Service>, Path(account): Path<Str
 
 async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
+    let as_of = desk.as_of_now().await?;
     let view = View::of(&desk.query);
     let href = |view: &View| desk.path(&format!("/users{}", view.query()));
     let first_page = View { page: 1, after: None, ..view.clone() };
@@ -300,6 +281,7 @@ async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Resp
             (false, query) if query.is_empty() => desk.path("/users?select=all"),
             (false, query) => desk.path(&format!("/users{query}&select=all")),
         },
+        as_of,
     };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }

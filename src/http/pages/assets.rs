@@ -25,6 +25,10 @@ pub static HTMX: LazyLock<Asset> = LazyLock::new(|| {
 pub static SCRIPT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new(include_bytes!("static/console.js"), "js", "text/javascript; charset=utf-8"));
 
+/// What keeps a page as it is now.
+pub static LIVE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new(include_bytes!("static/live.js"), "js", "text/javascript; charset=utf-8"));
+
 /// A file of the pages.
 #[derive(Debug)]
 pub struct Asset {
@@ -69,7 +73,7 @@ impl Asset {
 
 /// One route per asset: any other address under `/assets/` meets the caller's fallback.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let assets: [&'static Asset; 5] = [&STYLE, &ICONS, &MARK, &HTMX, &SCRIPT];
+    let assets: [&'static Asset; 6] = [&STYLE, &ICONS, &MARK, &HTMX, &SCRIPT, &LIVE];
     assets.into_iter().fold(Router::new(), |router, asset| {
         router.route(asset.path(), get(async move |headers: HeaderMap| asset.answer(&headers)))
     })
