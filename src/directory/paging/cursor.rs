@@ -22,19 +22,18 @@ use crate::scim::list::Query;
 use crate::scim::{ScimError, ScimType};
 
 /// Where a list goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub given: Timestamp,
     /// The length of a page, which stays the same throughout a list.
     pub count: usize,
     /// As the first page had it.
     pub total: Option<usize>,
-    #[serde(flatten)]
     pub place: Place,
 }
 
 /// Behind this resource, whether it is still there or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub kind: Kind,
     pub id: ResourceId,
@@ -42,11 +41,37 @@ pub(super) struct Place {
     pub rank: usize,
 }
 
+/// A cursor as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    given: Timestamp,
+    count: usize,
+    total: Option<usize>,
+    /// The word of the kind.
+    kind: String,
+    id: ResourceId,
+    rank: usize,
+}
+
+impl Written {
+    fn of(cursor: &Cursor) -> Self {
+        let Cursor { given, count, total, place: Place { kind, id, rank } } = cursor;
+        Written { given: *given, count: *count, total: *total, kind: kind.to_string(), id: *id, rank: *rank }
+    }
+
+    /// `None` when the list is over other kinds.
+    fn among(self, kinds: &[Kind]) -> Option<Cursor> {
+        let Written { given, count, total, kind, id, rank } = self;
+        let kind = kinds.iter().copied().find(|known| known.as_str() == kind)?;
+        Some(Cursor { given, count, total, place: Place { kind, id, rank } })
+    }
+}
+
 impl Directory {
     pub(super) fn seal_cursor(&self, context: &Context, kinds: &[Kind], query: &Query, cursor: &Cursor) -> String {
         let bound_to = self.bound_to(context, kinds, query);
         let bound_to: Vec<&[u8]> = bound_to.iter().map(String::as_bytes).collect();
-        let text = serde_json::to_vec(cursor).expect("a cursor has only string keys");
+        let text = serde_json::to_vec(&Written::of(cursor)).expect("a cursor has only string keys");
         self.keys.seal(Label::CURSOR, &bound_to, &text)
     }
 
@@ -62,7 +87,8 @@ impl Directory {
         let bound_to = self.bound_to(context, kinds, query);
         let bound_to: Vec<&[u8]> = bound_to.iter().map(String::as_bytes).collect();
         let opened = self.keys.open(Label::CURSOR, &bound_to, text, context.now);
-        let cursor: Cursor = opened.and_then(|text| serde_json::from_slice(&text).ok()).ok_or_else(|| {
+        let read = opened.and_then(|text| serde_json::from_slice::<Written>(&text).ok());
+        let cursor = read.and_then(|written| written.among(kinds)).ok_or_else(|| {
             let detail = "this cursor was not given for this query: repeat all other parameters as they were, or begin \
                           again with an empty `cursor`";
             ScimError::of(ScimType::InvalidCursor, detail)
