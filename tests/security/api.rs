@@ -61,6 +61,7 @@ fn body(operation: &str) -> Option<Value> {
         ("updateLicense", json!({ "seats": 3 })),
         ("createToken", json!({ "client": "tests", "scopes": ["tokens"] })),
         ("rotateToken", json!({})),
+        ("pollStream", json!({})),
     ]);
     let named = || operation.starts_with("create") || operation.starts_with("update");
     known.get(operation).cloned().or_else(|| named().then(|| json!({ "displayName": "New" })))
