@@ -66,6 +66,7 @@ fn body(operation: &str) -> Option<Value> {
         ("createToken", json!({ "client": "tests", "scopes": ["tokens"] })),
         ("rotateToken", json!({})),
         ("setGroupRole", json!({ "role": "Viewer" })),
+        ("pollStream", json!({})),
     ]);
     let named = || operation.starts_with("create") || operation.starts_with("update");
     known.get(operation).cloned().or_else(|| named().then(|| json!({ "displayName": "New" })))

@@ -139,6 +139,8 @@ fn an_account_is_nothing_to_another(#[values(Store::Embedded, Store::Redis)] sto
     let mut made = furnished(&daemon, &theirs);
     let queue = daemon.request("GET", "/api/v1/outbox").bearer(&theirs).send().json();
     made.insert("outbox", queue["mails"][0]["id"].as_str().unwrap().to_owned());
+    let stream = daemon.cli(&["webhook", "add-stream", "--account", "default"]);
+    made.insert("streams", stream.stdout.trim().rsplit('/').nth(1).unwrap().to_owned());
     let before = everything(&daemon, &theirs);
 
     let mut asked = 0;
