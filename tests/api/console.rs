@@ -282,6 +282,8 @@ fn the_directory_costs_the_same_with_a_thousand_and_with_a_hundred_thousand_peop
         ("USHERD_PROVISIONING__ADMIT", "silent"),
         ("USHERD_LIMITS__SCIM", "off"),
         ("USHERD_STORE__DEADLINE", "60s"),
+        // A line for each of a hundred thousand requests would hide why a test failed.
+        ("USHERD_LOG__FILTER", "warn"),
     ];
     let daemons = [1_000, 100_000].map(|count| {
         let daemon = Daemon::start(store, &overrides);
@@ -291,16 +293,17 @@ fn the_directory_costs_the_same_with_a_thousand_and_with_a_hundred_thousand_peop
     let mut browsers = daemons.each_ref().map(|daemon| signed_in(daemon).0);
     for view in ["", "?status=active&sort=-added", "?q=person7", "?sort=-name&page=3"] {
         let mut times: [Vec<u128>; 2] = Default::default();
-        for _ in 0..200 {
+        for _ in 0..400 {
             for (browser, times) in browsers.iter_mut().zip(&mut times) {
                 let began = tokio::time::Instant::now();
                 assert_eq!(browser.open(&format!("/admin/default/users{view}")).status, 200);
                 times.push(began.elapsed().as_micros());
             }
         }
+        // What else runs on the machine only ever adds: the lower quartile is nearer to the cost than the median.
         let [few, many] = times.map(|mut times| {
             times.sort_unstable();
-            times[times.len() / 2]
+            times[times.len() / 4]
         });
         println!("{store:?} {view:?}: {few} us with 1 000, {many} us with 100 000: {:.2}", many as f64 / few as f64);
         // A search looks at up to 2 000 candidates, of whom a thousand people have fewer.

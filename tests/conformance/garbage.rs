@@ -284,6 +284,19 @@ fn no_garbage_is_more_than_a_mistake(#[values(Store::Embedded, Store::Redis)] st
     daemon.assert_consistent("default");
 }
 
+/// What fuzzing begins with, and every input that it has broken something with.
+#[test]
+fn no_seed_of_the_fuzzing_breaks_what_must_hold() {
+    let targets: [(&str, fn(&[u8])); 4] =
+        [("filter", targets::filter), ("path", targets::path), ("patch", targets::patch), ("body", targets::body)];
+    for (name, target) in targets {
+        let seeds = std::fs::read_dir(format!("fuzz/seeds/{name}")).unwrap();
+        let seeds: Vec<_> = seeds.map(|seed| std::fs::read(seed.unwrap().path()).unwrap()).collect();
+        assert!(!seeds.is_empty(), "{name}");
+        seeds.iter().for_each(|seed| target(seed));
+    }
+}
+
 proptest! {
     #![proptest_config(Config::with_cases(cases(200, 20_000)))]
 

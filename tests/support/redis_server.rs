@@ -149,12 +149,18 @@ pub fn free_port() -> u16 {
 }
 
 /// Asks until there is an answer, for some twenty seconds.
-pub fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..2_000 {
+pub fn eventually<T>(ask: impl FnMut() -> Option<T>) -> T {
+    eventually_within(Duration::from_secs(20), ask)
+}
+
+/// As [`eventually`], for what takes longer when it is well.
+pub fn eventually_within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..patience.div_duration_f64(PAUSE).ceil() as u32 {
         if let Some(answer) = ask() {
             return answer;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(PAUSE);
     }
-    panic!("it did not happen within twenty seconds");
+    panic!("it did not happen within {} seconds", patience.as_secs());
 }

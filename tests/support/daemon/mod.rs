@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,7 +22,10 @@ use tempfile::TempDir;
 use self::browser::Browser;
 use self::client::{Reply, Request};
 use self::mails::Mail;
-use crate::redis_server::{RedisServer, eventually};
+use crate::redis_server::{RedisServer, eventually, eventually_within};
+
+/// Some commands walk over a whole account, and rest in between so that requests get their turn.
+const COMMAND: Duration = Duration::from_secs(180);
 
 /// Which store the daemon keeps everything in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,9 +172,13 @@ impl Daemon {
         self.ended()
     }
 
+    /// The id of the process.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("it runs").id();
-        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &self.process().to_string()]).status().unwrap().success());
     }
 
     /// Waits until the process ends by itself; its exit code, 128 more than the signal that ended it.
@@ -192,7 +200,7 @@ impl Daemon {
         command.envs(environment.iter().copied()).stdin(Stdio::null());
         command.stdout(out.reopen().unwrap()).stderr(err.reopen().unwrap());
         let mut child = command.spawn().unwrap();
-        let status = eventually(|| child.try_wait().unwrap());
+        let status = eventually_within(COMMAND, || child.try_wait().unwrap());
         let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file.path()).unwrap();
         Finished { code: code(status), stdout: read(&out), stderr: read(&err) }
     }
