@@ -30,6 +30,14 @@ pub struct LastRun {
     pub ended: Option<Timestamp>,
 }
 
+impl LastRun {
+    /// When there is something to do next: another tick, of which `next_after` says the first behind an instant, or a
+    /// run to be taken over from a replica that died. `None`: never.
+    pub fn due(&self, next_after: impl Fn(Timestamp) -> Option<Timestamp>) -> Option<Timestamp> {
+        self.busy_until.or_else(|| next_after(self.last_run))
+    }
+}
+
 /// For so long nobody else takes over a run. It is renewed three times meanwhile.
 pub const LEASE: Duration = Duration::from_secs(90);
 
@@ -42,10 +50,20 @@ impl Directory {
         Ok(self.stored_run(account, job).await?.1)
     }
 
+    /// What is known of the last runs of several jobs, in one trip.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn last_runs(&self, account: &AccountId, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
+        let wanted: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
+        let documents = self.store.get(&Space::Account(account.clone()), &wanted).await?;
+        documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
+    }
+
     async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
         let document = self.store.get(&Space::Account(account.clone()), &[keys::job(job)]).await?.pop().flatten();
-        let run = document.as_ref().map(|document| serde_json::from_slice(&document.body)).transpose();
-        Ok((document, run.map_err(|error| Error::damaged("job", error))?))
+        let run = document.as_ref().map(read_run).transpose()?;
+        Ok((document, run))
     }
 
     /// Writes down who asks for a run now, and whether they may.
@@ -155,4 +173,8 @@ impl Directory {
     pub async fn trim_audit(&self, account: &AccountId, before: Timestamp) -> Result<(), Error> {
         Ok(self.store.trim_events(&Space::Account(account.clone()), before).await?)
     }
+}
+
+fn read_run(document: &Document) -> Result<LastRun, Error> {
+    serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))
 }

@@ -168,9 +168,13 @@ impl Daemon {
         self.ended()
     }
 
+    /// The id of the process.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("it runs").id();
-        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &self.process().to_string()]).status().unwrap().success());
     }
 
     /// Waits until the process ends by itself; its exit code, 128 more than the signal that ended it.
