@@ -162,6 +162,11 @@ struct JobLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScheduleLabels {
+    job: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FindingLabels {
     invariant: &'static str,
     outcome: &'static str,
@@ -197,6 +202,8 @@ pub struct Metrics {
     transitions: Family<EventLabels, Counter>,
     timers_claimed: Counter,
     jobs: Family<JobLabels, Counter>,
+    jobs_last: Family<ScheduleLabels, Gauge>,
+    jobs_next: Family<ScheduleLabels, Gauge>,
     findings: Family<FindingLabels, Counter>,
     reconcile_stopped: Counter,
     limits_hit: Family<LimitLabels, Counter>,
@@ -228,6 +235,8 @@ impl Metrics {
         let transitions = Family::default();
         let timers_claimed = Counter::default();
         let jobs = Family::default();
+        let jobs_last = Family::default();
+        let jobs_next = Family::default();
         let findings = Family::default();
         let reconcile_stopped = Counter::default();
         let limits_hit = Family::default();
@@ -267,6 +276,18 @@ impl Metrics {
         );
         registry.register("timers_claimed", "Due timers claimed by this process", timers_claimed.clone());
         registry.register("job_runs", "Runs of scheduled jobs, by job and outcome", Family::clone(&jobs));
+        registry.register_with_unit(
+            "job_last_run_timestamp",
+            "When this process ended a run of a scheduled job last",
+            Unit::Seconds,
+            Family::clone(&jobs_last),
+        );
+        registry.register_with_unit(
+            "job_next_run_timestamp",
+            "When a scheduled job is due next",
+            Unit::Seconds,
+            Family::clone(&jobs_next),
+        );
         registry.register(
             "reconcile_findings",
             "Broken invariants that reconciliation found, by invariant and what became of them",
@@ -314,6 +335,8 @@ impl Metrics {
             transitions,
             timers_claimed,
             jobs,
+            jobs_last,
+            jobs_next,
             findings,
             reconcile_stopped,
             limits_hit,
@@ -378,9 +401,16 @@ impl Metrics {
         self.timers_claimed.inc_by(count);
     }
 
-    pub fn job_run(&self, job: &'static str, succeeded: bool) {
+    /// `ended` is in seconds since 1970.
+    pub fn job_run(&self, job: &'static str, succeeded: bool, ended: i64) {
         let outcome = if succeeded { "ok" } else { "failed" };
         self.jobs.get_or_create(&JobLabels { job, outcome }).inc();
+        self.jobs_last.get_or_create(&ScheduleLabels { job }).set(ended);
+    }
+
+    /// `due` is in seconds since 1970.
+    pub fn job_next(&self, job: &'static str, due: i64) {
+        self.jobs_next.get_or_create(&ScheduleLabels { job }).set(due);
     }
 
     /// `invariant` is its number, such as `V5`; `outcome` is `repaired` or `alert`.

@@ -161,7 +161,7 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
                 };
                 let [pending, active, inactive] = summary.users;
                 let name = summary.account.name;
-                let orphaned = if summary.has_admin { "" } else { "\tno Account Admin: usherd admin grant" };
+                let orphaned = if summary.has_admin { "" } else { "\tno Active Account Admin: usherd admin grant" };
                 writeln!(result, "{id}\t{name}\tpending {pending}\tactive {active}\tinactive {inactive}{orphaned}")
                     .expect("writing to memory");
             }

@@ -53,6 +53,7 @@ impl Faces {
             metrics: Arc::clone(metrics),
             story: Teller::new(teller, Arc::clone(metrics)),
             office: Arc::new(Desks::new(settings, directory, mailer, &ticker, tracker, stop)),
+            words: Arc::new(mailer.templates().words().clone()),
             settings: Arc::new(ServiceSettings {
                 scim: settings.scim_limits(),
                 after_accept_url: settings.http.after_accept_url.as_ref().map(ToString::to_string),

@@ -60,6 +60,8 @@ impl Desks {
 
     async fn run(&self, request: &Request, job: &str) -> Result<Asked, Error> {
         let Some(job) = job.parse().ok().filter(|job: &JobName| job.is_by_the_clock()) else {
+            // Which jobs there are is for those who may run one.
+            self.directory.last_runs(request, &[]).await?;
             return Ok(Asked::Unknown);
         };
         self.directory.note_run(request, job.as_str()).await?;

@@ -10,6 +10,7 @@ use axum::routing::{any, get};
 use serde_json::json;
 use tower::Service as _;
 
+use crate::domain::words::Words;
 use crate::http::edge::{self, EdgeSettings};
 use crate::http::pages::{self, Notice};
 use crate::http::refusal::{Refusal, Refused};
@@ -87,7 +88,7 @@ fn plain(path: &str, wants_html: bool, status: StatusCode, detail: &str, request
         let body = json!({ "error": { "code": code, "message": detail, "requestId": request_id } });
         return (status, axum::Json(body)).into_response();
     }
-    pages::notice(None, Notice::Failed { status, detail, reference: request_id }).into_response()
+    pages::notice(Words::english(), None, Notice::Failed { status, detail, reference: request_id }).into_response()
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {

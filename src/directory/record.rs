@@ -308,6 +308,11 @@ impl UserRecord {
         !matches!(self.user.standing, Standing::Unborn | Standing::Deleted { .. })
     }
 
+    /// The language that they read: SCIM's `preferredLanguage`, else `locale`, as it was sent (`de-AT, fr;q=0.5`).
+    pub fn language(&self) -> Option<&str> {
+        ["preferredLanguage", "locale"].into_iter().find_map(|name| self.profile.get(name).and_then(Value::as_str))
+    }
+
     /// A name for people: display name, given and family name, or the userName.
     pub fn display_name(&self) -> String {
         let part = |name: &str| self.profile.get("name").and_then(|parts| parts.get(name)).and_then(Value::as_str);

@@ -50,14 +50,24 @@ impl Directory {
         Ok(self.stored_run(account, job).await?.1)
     }
 
-    /// What is known of the last runs of several jobs, in one trip.
+    /// What is known of the last runs of these jobs, for somebody who may run them.
+    ///
+    /// # Errors
+    /// [`Error::MissingScope`] without `tokens`; of the store.
+    pub async fn last_runs(&self, request: &Request, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
+        let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
+        let (context, documents) = self.open(request, &keys).await?;
+        context.require(Scope::Tokens)?;
+        read_runs(&documents)
+    }
+
+    /// The same for the schedule, which comes by in every account that is registered, also while it is being deleted.
     ///
     /// # Errors
     /// Of the store.
-    pub async fn last_runs(&self, account: &AccountId, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
-        let wanted: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
-        let documents = self.store.get(&Space::Account(account.clone()), &wanted).await?;
-        documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
+    pub async fn stored_runs(&self, account: &AccountId, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
+        let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
+        read_runs(&self.store.get(&Space::Account(account.clone()), &keys).await?)
     }
 
     async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
@@ -177,4 +187,8 @@ impl Directory {
 
 fn read_run(document: &Document) -> Result<LastRun, Error> {
     serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))
+}
+
+fn read_runs(documents: &[Option<Document>]) -> Result<Vec<Option<LastRun>>, Error> {
+    documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
 }

@@ -1,5 +1,5 @@
 //! What usherd knows about people, without any I/O: identifiers and names that cannot be invalid, the lifecycle of
-//! a user as one pure transition function, invitation tokens, roles. `now`, random numbers and new ids are arguments.
+//! a user as one pure transition function, invitation tokens, roles, the words of each language. `now`, random numbers and new ids are arguments.
 
 pub mod ids;
 pub mod lifecycle;
@@ -12,3 +12,4 @@ pub mod time;
 pub mod token;
 pub mod user;
 pub mod webhook;
+pub mod words;

@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::directory::{Error, Request};
+use crate::directory::ticks::LastRun;
+use crate::directory::{Directory, Error, Request};
 use crate::domain::ids::OutboxId;
 use crate::domain::time::Timestamp;
 
@@ -32,6 +33,34 @@ pub struct Job {
     pub next_run: Option<Timestamp>,
     /// Whether it runs by the clock, so that it has a last run and can be run now. The others are timers of people.
     pub by_the_clock: bool,
+}
+
+/// A job and what is known of its last run in an account, for those that run by the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobStatus {
+    pub job: Job,
+    pub last: Option<LastRun>,
+    pub is_running: bool,
+}
+
+/// The jobs as they are in the account of the request.
+///
+/// # Errors
+/// [`Error::MissingScope`] without `tokens`; of the store.
+pub async fn job_statuses(
+    office: &dyn Office,
+    directory: &Directory,
+    request: &Request,
+) -> Result<Vec<JobStatus>, Error> {
+    let now = directory.store().now();
+    let jobs = office.jobs(now);
+    let names: Vec<&str> = jobs.iter().map(|job| job.name).collect();
+    let runs = directory.last_runs(request, &names).await?;
+    let status = |(job, last): (Job, Option<LastRun>)| {
+        let is_running = last.as_ref().and_then(|last| last.busy_until).is_some_and(|until| until > now);
+        JobStatus { job, last, is_running }
+    };
+    Ok(jobs.into_iter().zip(runs).map(status).collect())
 }
 
 /// What became of the wish to run a job now.

@@ -13,6 +13,7 @@ use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
 use crate::directory::{Access, Directory, Door, Error, Request};
+use crate::domain::words::Languages;
 use crate::metrics::Metrics;
 use crate::scim::discovery;
 
@@ -24,6 +25,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     pub story: Teller,
     pub office: Arc<dyn Office>,
+    /// Of the pages for invited people.
+    pub words: Arc<Languages>,
     pub settings: Arc<ServiceSettings>,
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use super::mail::{
     Addressee, Alert, AlertLine, Context, Invitation, Mail, Mailer, Rendered, SendFailure, TemplateError,
@@ -60,13 +59,10 @@ pub fn preview(
 }
 
 fn context<'a>(due: &'a Contents, name: &'a str, zone: &'a TimeZone) -> Context<'a> {
-    let language = ["preferredLanguage", "locale"]
-        .into_iter()
-        .find_map(|attribute| due.record.profile.get(attribute).and_then(Value::as_str));
     Context {
         account_name: &due.account_name,
         recipient_name: Some(name).filter(|name| !name.contains('@')),
-        preferred_language: language,
+        preferred_language: due.record.language(),
         zone,
         now: due.letter.created,
     }

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::schedule::{JobName, Schedule};
 use crate::directory::reconcile::{Mode, Report, TOGETHER};
 use crate::directory::ticks::LEASE;
-use crate::directory::{Directory, Error};
+use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
 
-/// Between two looks at the clock.
+/// Between two looks at the clock, give or take a fifth: replicas that were started together shall not look together.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// An account is looked at so often in any case: a replica that died at a run which a person had asked for left no tick
 /// by which others would notice.
@@ -65,7 +65,11 @@ impl Ticker {
             if let Err(error) = looked {
                 tracing::warn!(%error, "could not look for scheduled jobs; trying again");
             }
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(LOOK_EVERY.mul_f64(0.8 + 0.4 * entropy::jitter())))
+                .await
+                .is_none()
+            {
                 return;
             }
         }
@@ -79,6 +83,7 @@ impl Ticker {
         if !self.directory.acts().await? {
             return Ok(0);
         }
+        self.foretell();
         let mut ran = 0;
         let accounts = self.calm.others(self.directory.accounts().await?, self.directory.store().now());
         let mut to_reconcile = Vec::new();
@@ -108,14 +113,18 @@ impl Ticker {
         Ok(ran)
     }
 
-    /// The jobs of an account that have something to do now. When none has, the account is left alone until one may.
-    async fn due(&self, account: &AccountId) -> Result<Vec<JobName>, Error> {
-        let jobs = [
+    const fn jobs(&self) -> [(JobName, &Schedule); 3] {
+        [
             (JobName::Retention, &self.retention),
             (JobName::Digest, &self.digest),
             (JobName::Reconcile, &self.reconcile),
-        ];
-        let runs = self.directory.last_runs(account, &jobs.map(|(job, _)| job.as_str())).await?;
+        ]
+    }
+
+    /// The jobs of an account that have something to do now. When none has, the account is left alone until one may.
+    async fn due(&self, account: &AccountId) -> Result<Vec<JobName>, Error> {
+        let jobs = self.jobs();
+        let runs = self.directory.stored_runs(account, &jobs.map(|(job, _)| job.as_str())).await?;
         let now = self.directory.store().now();
         let (mut due, mut next) = (Vec::new(), now + LONGEST_CALM);
         for ((job, schedule), run) in jobs.into_iter().zip(runs) {
@@ -131,6 +140,15 @@ impl Ticker {
             self.calm.until(account, next);
         }
         Ok(due)
+    }
+
+    /// When each job runs next, as a metric.
+    fn foretell(&self) {
+        let now = self.directory.store().now();
+        for (job, schedule) in self.jobs() {
+            // A schedule that never comes again has run out: 0.
+            self.metrics.job_next(job.as_str(), seconds(schedule.next_after(now).unwrap_or_default()));
+        }
     }
 
     async fn claim(&self, account: &AccountId, job: JobName, schedule: &Schedule) -> Result<bool, Error> {
@@ -203,7 +221,7 @@ impl Ticker {
     }
 
     async fn finish(&self, account: &AccountId, job: JobName, done: Result<String, Error>) -> Result<(), Error> {
-        self.metrics.job_run(job.as_str(), done.is_ok());
+        self.metrics.job_run(job.as_str(), done.is_ok(), seconds(self.directory.store().now()));
         let result = done.unwrap_or_else(|error| {
             tracing::warn!(%error, %account, %job, "a scheduled job failed; its next tick tries again");
             format!("failed: {error}")
@@ -255,4 +273,9 @@ impl Ticker {
             tracing::info!(%account, "reconciliation: {}", report.summary());
         }
     }
+}
+
+/// Since 1970.
+fn seconds(at: Timestamp) -> i64 {
+    at.as_millis() / 1_000
 }

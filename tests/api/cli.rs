@@ -49,7 +49,9 @@ fn accounts_are_made_listed_changed_and_deleted(#[values(Place::Redis, Place::So
     let list = ok(daemon.cli(&["account", "list"]));
     assert_eq!(
         list,
-        "acme\tAcme\tpending 1\tactive 0\tinactive 0\ndefault\tdefault\tpending 1\tactive 0\tinactive 0\n"
+        "acme\tAcme\tpending 1\tactive 0\tinactive 0\tno Active Account Admin: usherd admin grant\n\
+         default\tdefault\tpending 1\tactive 0\tinactive 0\tno Active Account Admin: usherd admin grant\n",
+        "nobody has accepted yet"
     );
     ok(daemon.cli(&["account", "set", "acme", "--name", "Acme Europe", "--admit", "silent"]));
     assert!(ok(daemon.cli(&["account", "list"])).contains("acme\tAcme Europe\t"));

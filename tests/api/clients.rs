@@ -47,7 +47,7 @@ fn the_first_invitations_go_out_and_the_further_ones_wait(#[values(Store::Embedd
     assert_eq!(held[crate::daemon::USHERD]["invitation"]["state"], "lapsed");
     daemon.settle();
     assert_eq!(client(&daemon)[2..4], ["users 6", "held 3"]);
-    assert_eq!(daemon.logs().matches("InvitationsHeld").count(), 1, "one alert");
+    assert_eq!(daemon.logs().matches("\"alert\":\"InvitationsHeld\"").count(), 1, "one alert");
 
     // What the provider repeats changes nothing.
     let again = daemon.patch(&format!("/Users/{}", ids[4]), &set_active(true));

@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use crate::daemon::browser::form_token;
+use crate::daemon::client::Reply;
 use crate::daemon::{Daemon, Store};
 
 fn invited(store: Store) -> (Daemon, String, String) {
@@ -42,8 +43,10 @@ fn an_acceptance_is_said_once_and_then_known(#[values(Store::Embedded, Store::Re
     assert_eq!(browser.accept(&page, "ada@example.com").status, 200);
     assert_eq!(browser.cookies(), "", "the cookie goes with the acceptance");
     let repeated = other.accept(&same_page, "ada@example.com");
-    assert_eq!(repeated.status, 409);
+    // A second click is no mistake; who opens the link again is told to sign in.
+    assert_eq!(repeated.status, 200);
     assert!(repeated.text().contains("already accepted"), "{}", repeated.text());
+    assert!(!other.cookies().contains("session"), "{}", other.cookies());
     let opened = daemon.browser().open(&link);
     assert_eq!(opened.status, 409);
     assert_eq!(daemon.status(&id), "Active");
@@ -55,20 +58,20 @@ fn fifty_clicks_at_once_are_one_acceptance(#[values(Store::Embedded, Store::Redi
     let mut browser = daemon.browser();
     let page = browser.open(&link);
     let (cookies, csrf) = (browser.cookies(), form_token(&page));
-    let mut statuses: Vec<u16> = std::thread::scope(|scope| {
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
         let clicks: Vec<_> = (0..50)
             .map(|_| {
                 scope.spawn(|| {
                     let form = [("address", "ada@example.com"), ("csrf", csrf.as_str())];
-                    daemon.request("POST", "/accept").header("cookie", &cookies).form(&form).send().status
+                    daemon.request("POST", "/accept").header("cookie", &cookies).form(&form).send()
                 })
             })
             .collect();
         clicks.into_iter().map(|click| click.join().unwrap()).collect()
     });
-    statuses.sort_unstable();
-    assert_eq!(statuses[0], 200);
-    assert_eq!(statuses[1..], [409; 49]);
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200; 50]);
+    let told = |words: &str| replies.iter().filter(|reply| reply.text().contains(words)).count();
+    assert_eq!((told("<h1>Welcome</h1>"), told("<h1>You have already accepted</h1>")), (1, 49));
     assert_eq!(daemon.status(&id), "Active");
     let shown = daemon.cli(&["user", "show", "--account", "default", &id]).stdout;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -88,6 +91,50 @@ fn declining_is_possible_and_told(#[values(Store::Embedded, Store::Redis)] store
     let opened = daemon.browser().open(&link);
     assert_eq!(opened.status, 410);
     assert_eq!(daemon.mails_to("ada@example.com").len(), 1);
+}
+
+/// Subject of the mail, heading of the page, and what is said of a wrong address.
+#[rstest]
+#[case::german("de-AT", "Sie sind eingeladen", "Einladung annehmen", "Das ist nicht die eingeladene Adresse.")]
+#[case::spanish("es", "Tiene una invitación", "Acepte su invitación", "Esta no es la dirección invitada.")]
+#[case::french("fr-CA", "Vous avez une invitation", "Acceptez votre invitation", "Ce n’est pas l’adresse invitée.")]
+#[case::japanese("ja", "招待が届いています", "招待の承諾", "招待されたメールアドレスではありません。")]
+#[case::vietnamese("vi-VN", "Bạn được mời tham gia", "Chấp nhận lời mời", "Đây không phải địa chỉ được mời.")]
+#[case::unknown("tlh", "You are invited", "Accept your invitation", "This is not the address that was invited.")]
+fn people_are_written_to_and_received_in_their_language(
+    #[case] language: &str,
+    #[case] subject: &str,
+    #[case] heading: &str,
+    #[case] wrong: &str,
+) {
+    let daemon = Daemon::start(Store::Embedded, &[]);
+    let mut user = crate::daemon::user("ada@example.com");
+    user["preferredLanguage"] = language.into();
+    assert_eq!(daemon.post("/Users", &user).status, 201);
+    let mail = daemon.mail("ada@example.com", 1);
+    assert_eq!(mail.subject, subject);
+    let mut browser = daemon.browser();
+    let page = browser.open(&mail.link());
+    let tag = language.split('-').next().filter(|tag| *tag != "tlh").unwrap_or("en");
+    assert!(page.text().contains(&format!("<html lang=\"{tag}\"")), "{}", page.text());
+    assert!(page.text().contains(&format!("<h1>{heading}</h1>")), "{}", page.text());
+    let refused = browser.accept(&page, "eve@example.com");
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains(wrong), "{}", refused.text());
+}
+
+#[test]
+fn whoever_said_nothing_of_their_language_is_received_in_that_of_their_browser() {
+    let (daemon, _, link) = invited(Store::Embedded);
+    let path = link.split_once(&format!(":{}", daemon.port)).unwrap().1;
+    let opened = daemon.request("GET", path).send();
+    let cookie = opened.header("set-cookie").split(';').next().unwrap().to_owned();
+    let page = daemon.request("GET", "/accept").header("cookie", &cookie);
+    let page = page.header("accept-language", "pt-BR, fr;q=0.9, en;q=0.8").send();
+    assert!(page.text().contains("<h1>Acceptez votre invitation</h1>"), "{}", page.text());
+    let stranger = daemon.request("GET", "/accept").header("accept-language", "ja").send();
+    assert_eq!(stranger.status, 410);
+    assert!(stranger.text().contains("<h1>このリンクは使えません</h1>"), "{}", stranger.text());
 }
 
 #[rstest]

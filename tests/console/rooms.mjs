@@ -164,9 +164,8 @@ async function webhooks(page, walk) {
   await check(page, "a secret");
   await page.goto(console_("/webhooks"));
   assert(!(await page.content()).includes("whsec_"), "it is shown once");
-  await daemon.ask("POST", "/scim/v2/Users", {
-    schemas: [SCIM.user], userName: `${walk.name}@hollis.example`, active: true, emails: [{ value: `${walk.name}@hollis.example` }],
-  });
+  // Not over SCIM: after the whole crew, the first sync hold would keep the invitation back.
+  await daemon.ask("POST", "/api/v1/users", { email: `${walk.name}@hollis.example` });
   await eventually("the delivery waits", async () => {
     await page.reload();
     return (await page.getByText("the name has no address").count()) > 0;

@@ -206,7 +206,6 @@ fn scans(house: &House) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "the figures are what this is run for")]
 async fn accounts_share_a_walk_over_the_keys_of_redis() {
     let house = House::empty(Store::Redis).await;
     let mut accounts = vec![house.account.clone()];

@@ -54,6 +54,7 @@ pub fn token_without(daemon: &Daemon, account: &str, missing: &[&str]) -> String
 fn body(operation: &str) -> Option<Value> {
     let known: BTreeMap<&str, Value> = BTreeMap::from([
         ("assignUser", json!({ "accountRole": "System Admin" })),
+        ("editProfile", json!({ "title": "New" })),
         ("inviteUser", json!({ "email": "new@example.com" })),
         ("inviteUsers", json!({ "emails": ["new@example.com"] })),
         ("createLicense", json!({ "displayName": "New", "seats": 3 })),

@@ -1,5 +1,5 @@
 //! The user directory as a list: by an index alone where nothing narrows it, by loading whoever may match where those
-//! are few, and else by a walk along an index that each page takes up where the one before ended ([`walk`]).
+//! are few, and else by a walk along an index that each page takes up where the one before ended (`walk`).
 
 mod walk;
 mod words;

@@ -12,6 +12,7 @@ mod document;
 mod failure;
 mod history;
 mod invite;
+mod jobs;
 mod operation;
 mod things;
 mod tokens;
@@ -45,6 +46,7 @@ fn operations() -> Vec<Operation> {
     operations.extend(tokens::operations());
     operations.extend(clients::operations());
     operations.extend(history::operations());
+    operations.extend(jobs::operations());
     operations
 }
 

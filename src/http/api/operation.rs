@@ -212,6 +212,11 @@ impl Operation {
         Operation { status: StatusCode::CREATED, ..self }
     }
 
+    /// Success is a beginning: 202.
+    pub fn accepted(self) -> Self {
+        Operation { status: StatusCode::ACCEPTED, ..self }
+    }
+
     /// It honours `If-Match`.
     pub fn conditional(self) -> Self {
         Operation { conditional: true, ..self }

@@ -12,6 +12,7 @@ use crate::directory::sessions::SessionToken;
 use crate::directory::{Context, Error, Request};
 use crate::domain::lifecycle::Refusal;
 use crate::domain::token::keyring::Label;
+use crate::domain::words::Words;
 use crate::http::cookie::Cookie;
 use crate::http::form::{self, Fields};
 use crate::http::pages::{self, Notice, Page};
@@ -194,14 +195,14 @@ fn to_sign_in(account: &str, headers: &HeaderMap) -> Response {
 async fn role_needed(service: &Service, token: &SessionToken) -> Page {
     let account = service.directory.account(&token.account).await.map(|account| account.name);
     let sign_in = sign_in::path_for(token.account.as_str());
-    pages::notice(account.ok().as_deref(), Notice::RoleNeeded { sign_in: &sign_in })
+    pages::notice(Words::english(), account.ok().as_deref(), Notice::RoleNeeded { sign_in: &sign_in })
 }
 
 pub(super) fn forged(asked: &Asked) -> Page {
     let detail = "This form is too old or does not come from a page of this service, so nothing was changed. Go back, \
                   reload the page and try again.";
     let reference = asked.request_id.as_deref();
-    pages::notice(None, Notice::Failed { status: StatusCode::FORBIDDEN, detail, reference })
+    pages::notice(Words::english(), None, Notice::Failed { status: StatusCode::FORBIDDEN, detail, reference })
 }
 
 pub(super) fn failed(asked: &Asked, error: &Error) -> Page {
@@ -216,9 +217,9 @@ pub(super) fn failed(asked: &Asked, error: &Error) -> Page {
             (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side. Please try again.")
         }
     };
-    pages::notice(None, Notice::Failed { status, detail, reference })
+    pages::notice(Words::english(), None, Notice::Failed { status, detail, reference })
 }
 
 fn notice(account: &str, status: StatusCode, detail: &str, reference: Option<&str>) -> Page {
-    pages::notice(Some(account), Notice::Failed { status, detail, reference })
+    pages::notice(Words::english(), Some(account), Notice::Failed { status, detail, reference })
 }

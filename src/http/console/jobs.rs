@@ -9,10 +9,9 @@ use axum::response::Response;
 use super::format;
 use super::frame::Frame;
 use super::gate::{Away, Desk, answer};
-use crate::directory::Error;
 use crate::domain::lifecycle::Refusal;
 use crate::domain::text::safe_line;
-use crate::http::office::{Asked, Job};
+use crate::http::office::{Asked, JobStatus, job_statuses};
 use crate::http::pages::Page;
 use crate::http::service::Service;
 
@@ -47,30 +46,26 @@ pub(super) async fn show(State(service): State<Service>, Path(account): Path<Str
 
 async fn try_show(service: &Service, account: &str, head: &Parts) -> Result<Response, Away> {
     let desk = Desk::enter(service, account, head).await?;
-    let mut rows = Vec::new();
-    for job in service.office.jobs(desk.context.now) {
-        rows.push(row(&desk, job).await.map_err(|error| desk.failed(&error))?);
-    }
+    let statuses = job_statuses(&*service.office, &service.directory, &desk.request).await;
+    let statuses = statuses.map_err(|error| desk.failed(&error))?;
+    let rows = statuses.into_iter().map(|status| row(&desk, status)).collect();
     let template = JobsTemplate { frame: desk.frame(SECTION), zone: service.office.time_zone(), rows };
     Ok(desk.page(Page::render(StatusCode::OK, &template)))
 }
 
-async fn row(desk: &Desk, job: Job) -> Result<Row, Error> {
-    let run = match job.by_the_clock {
-        true => desk.service.directory.last_run(&desk.context.account.id, job.name).await?,
-        false => None,
-    };
-    let ended = run.as_ref().and_then(|run| run.ended);
-    Ok(Row {
+fn row(desk: &Desk, status: JobStatus) -> Row {
+    let JobStatus { job, last, is_running } = status;
+    let ended = last.as_ref().and_then(|last| last.ended);
+    Row {
         name: format::sentence(job.name).trim_end_matches('.').to_owned(),
         about: job.about,
         schedule: job.schedule,
         next: job.next_run.map_or_else(|| "never".to_owned(), format::instant),
         last: job.by_the_clock.then(|| ended.map_or_else(|| "not yet".to_owned(), format::instant)),
-        busy: run.as_ref().and_then(|run| run.busy_until).is_some_and(|until| until > desk.context.now),
-        result: run.and_then(|run| run.result).map(|result| safe_line(&result, RESULT)),
+        busy: is_running,
+        result: last.and_then(|last| last.result).map(|result| safe_line(&result, RESULT)),
         run: job.by_the_clock.then(|| desk.path(&format!("/jobs/{}", job.name))),
-    })
+    }
 }
 
 /// `POST /admin/{account}/jobs/{job}`.

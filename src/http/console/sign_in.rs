@@ -19,6 +19,7 @@ use crate::directory::sign_in::Asking;
 use crate::domain::ids::AccountId;
 use crate::domain::names::EmailAddress;
 use crate::domain::token::keyring::Label;
+use crate::domain::words::Words;
 use crate::http::cookie::Cookie;
 use crate::http::form::{self, Fields};
 use crate::http::pages::{self, Notice, Page};
@@ -283,5 +284,6 @@ async fn visit_and_form(service: &Service, request: Request) -> Result<(Visit, F
 pub(super) fn admit(service: &Service, asked: &Asked, address: &EmailAddress) -> Result<(), Away> {
     let by_client = asked.client.map_or(Ok(()), |client| service.limits.admit_stranger(client));
     let admitted = by_client.and_then(|()| service.limits.admit_sign_in(address.folded()));
-    admitted.map_err(|throttled| pages::notice(None, Notice::Throttled { wait: throttled.wait }).into())
+    admitted
+        .map_err(|throttled| pages::notice(Words::english(), None, Notice::Throttled { wait: throttled.wait }).into())
 }

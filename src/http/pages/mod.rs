@@ -5,10 +5,13 @@ pub mod assets;
 mod notice;
 
 use askama::Template;
+use askama::filters::{Escaper as _, Html};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::tz::TimeZone;
 
 use crate::domain::time::Timestamp;
+use crate::domain::words::{Words, fill};
 
 pub use notice::{Notice, notice};
 
@@ -76,33 +79,25 @@ impl Field {
     }
 }
 
-/// What is wrong with one field, in words for the person who filled it in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is wrong with one field. The words are the reader's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
     pub field: Field,
-    pub message: String,
+    message: &'static str,
 }
 
 impl Problem {
     /// The typed address is not the invited one. It does not say which one is.
-    pub fn wrong_address() -> Self {
-        Problem { field: Field::Address, message: "This is not the address that was invited.".to_owned() }
-    }
-
-    /// A field that was left empty.
-    pub fn missing(field: Field) -> Self {
-        let message = match field {
-            Field::GivenName => "Type your given name.",
-            Field::FamilyName => "Type your family name.",
-            Field::Address => "Type the address that was invited.",
-        };
-        Problem { field, message: message.to_owned() }
-    }
+    pub const WRONG_ADDRESS: Problem = Problem { field: Field::Address, message: "page_accept.wrong_address" };
+    /// None was typed.
+    pub const MISSING_ADDRESS: Problem = Problem { field: Field::Address, message: "page_accept.missing_address" };
 }
 
 /// The view of the accept page.
 #[derive(Debug, Clone)]
 pub struct Invitation<'a> {
+    /// The reader's language.
+    pub words: &'a Words,
     /// The account's display name.
     pub account: &'a str,
     /// The display name of who asked for the invitation, if it was a person.
@@ -122,11 +117,12 @@ pub struct Invitation<'a> {
 pub fn accept(view: &Invitation<'_>) -> Page {
     let status = if view.problems.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let template = AcceptTemplate {
+        words: view.words,
         account: Some(view.account),
         account_name: view.account,
         invited_by: view.invited_by,
         open_until: view.expires_at.to_string(),
-        open_until_text: in_words(view.expires_at),
+        open_until_text: view.words.date(view.expires_at, &TimeZone::UTC),
         csrf: view.csrf,
         problems: view.problems,
         inputs: inputs(view),
@@ -135,21 +131,22 @@ pub fn accept(view: &Invitation<'_>) -> Page {
 }
 
 fn inputs<'a>(view: &Invitation<'a>) -> Vec<Input<'a>> {
+    let text = |key: &'static str| view.words.text(key);
     let name = |field, label, autocomplete, value| Input {
         field,
-        label,
+        label: text(label),
         hint: "",
         kind: "text",
         autocomplete,
         autocapitalize: "words",
         value,
     };
-    let given = view.given_name.map(|value| name(Field::GivenName, "Given name", "given-name", value));
-    let family = view.family_name.map(|value| name(Field::FamilyName, "Family name", "family-name", value));
+    let given = view.given_name.map(|value| name(Field::GivenName, "page_accept.given_name", "given-name", value));
+    let family = view.family_name.map(|value| name(Field::FamilyName, "page_accept.family_name", "family-name", value));
     let address = Input {
         field: Field::Address,
-        label: "Your e-mail address",
-        hint: "The one that was invited.",
+        label: text("page_accept.address"),
+        hint: text("page_accept.address_hint"),
         kind: "email",
         autocomplete: "email",
         autocapitalize: "off",
@@ -158,16 +155,27 @@ fn inputs<'a>(view: &Invitation<'a>) -> Vec<Input<'a>> {
     given.into_iter().chain(family).chain([address]).collect()
 }
 
-/// `Monday 30 November 2026, 09:30 UTC`.
-fn in_words(instant: Timestamp) -> String {
-    instant.to_jiff().strftime("%A %-d %B %Y, %H:%M UTC").to_string()
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    Html.write_escaped_str(&mut out, text).expect("a String takes everything");
+    out
+}
+
+fn strong(text: &str) -> String {
+    format!("<strong>{}</strong>", escaped(text))
+}
+
+/// `text` as HTML, with markup in place of its `{names}`.
+fn with_markup(text: &str, markup: &[(&str, String)]) -> String {
+    let markup: Vec<(&str, &str)> = markup.iter().map(|(name, html)| (*name, html.as_str())).collect();
+    fill(&escaped(text), &markup)
 }
 
 /// One labelled input.
 struct Input<'a> {
     field: Field,
-    label: &'static str,
-    hint: &'static str,
+    label: &'a str,
+    hint: &'a str,
     kind: &'static str,
     autocomplete: &'static str,
     autocapitalize: &'static str,
@@ -177,6 +185,7 @@ struct Input<'a> {
 #[derive(Template)]
 #[template(path = "accept.html")]
 struct AcceptTemplate<'a> {
+    words: &'a Words,
     account: Option<&'a str>,
     account_name: &'a str,
     invited_by: Option<&'a str>,
@@ -189,7 +198,24 @@ struct AcceptTemplate<'a> {
 
 impl AcceptTemplate<'_> {
     fn problem_with(&self, field: &Field) -> Option<&str> {
-        self.problems.iter().find(|problem| problem.field == *field).map(|problem| problem.message.as_str())
+        self.problems.iter().find(|problem| problem.field == *field).map(|problem| self.words.text(problem.message))
+    }
+
+    /// Who invites whereto.
+    fn lead(&self) -> String {
+        let account = ("account", strong(self.account_name));
+        match self.invited_by {
+            Some(inviter) => {
+                let names = [("inviter", strong(inviter)), account];
+                with_markup(self.words.text("page_accept.by_person"), &names)
+            }
+            None => with_markup(self.words.text("page_accept.by_account"), &[account]),
+        }
+    }
+
+    fn open_until(&self) -> String {
+        let time = format!("<time datetime=\"{}\">{}</time>", self.open_until, escaped(&self.open_until_text));
+        with_markup(self.words.text("page_accept.open_until"), &[("time", time)])
     }
 
     /// The ids of what a screen reader should say with the input.
@@ -208,25 +234,28 @@ impl AcceptTemplate<'_> {
 mod tests {
     use super::*;
 
-    const FIRST_LOOK: Invitation<'static> = Invitation {
-        account: "Hollis & Ward",
-        invited_by: Some("Mara <script>"),
-        expires_at: Timestamp::from_millis(1_796_031_000_000),
-        given_name: None,
-        family_name: None,
-        address: "",
-        csrf: "csrf-value",
-        problems: &[],
-    };
+    fn first_look() -> Invitation<'static> {
+        Invitation {
+            words: Words::english(),
+            account: "Hollis & Ward",
+            invited_by: Some("Mara <script>"),
+            expires_at: Timestamp::from_millis(1_796_031_000_000),
+            given_name: None,
+            family_name: None,
+            address: "",
+            csrf: "csrf-value",
+            problems: &[],
+        }
+    }
 
     #[test]
     fn the_accept_page_says_who_invites_whereto_and_until_when() {
-        let page = accept(&FIRST_LOOK);
+        let page = accept(&first_look());
         assert_eq!(page.status, StatusCode::OK);
         for part in [
             "Hollis &#38; Ward",
             "Mara &#60;script&#62;",
-            "Monday 30 November 2026, 09:30 UTC",
+            "Monday, 30 November 2026 at 09:30 UTC",
             "datetime=\"2026-11-30T09:30:00.000Z\"",
             "action=\"/accept\"",
             "name=\"address\"",
@@ -240,16 +269,16 @@ mod tests {
 
     #[test]
     fn names_are_asked_for_only_when_they_are_unknown() {
-        assert!(!accept(&FIRST_LOOK).html.contains("given_name"));
-        let page = accept(&Invitation { given_name: Some(""), family_name: Some("Ng"), ..FIRST_LOOK });
+        assert!(!accept(&first_look()).html.contains("given_name"));
+        let page = accept(&Invitation { given_name: Some(""), family_name: Some("Ng"), ..first_look() });
         assert!(page.html.contains("name=\"given_name\""));
         assert!(page.html.contains("value=\"Ng\""));
     }
 
     #[test]
     fn a_wrong_address_is_kept_and_the_summary_leads_to_its_field() {
-        let problems = [Problem::wrong_address()];
-        let page = accept(&Invitation { address: "jo@elsewhere.example", problems: &problems, ..FIRST_LOOK });
+        let problems = [Problem::WRONG_ADDRESS];
+        let page = accept(&Invitation { address: "jo@elsewhere.example", problems: &problems, ..first_look() });
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
         for part in [
             "<title>Error: Accept your invitation",

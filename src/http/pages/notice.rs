@@ -5,9 +5,10 @@ use std::time::Duration;
 use askama::Template;
 use axum::http::StatusCode;
 
-use super::Page;
+use super::{Page, strong, with_markup};
+use crate::domain::words::Words;
 
-/// What a page tells. The words stand in `notice.html`.
+/// What a page tells. The words are those of the reader's language (`config/locales`, sections `page_…`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice<'a> {
     /// The invitation was accepted just now; `continue_to` is the configured address to go on to.
@@ -58,17 +59,18 @@ pub enum Notice<'a> {
 }
 
 /// The page of `notice`. `account` is the account's display name, where the link told which it is.
-pub fn notice(account: Option<&str>, notice: Notice<'_>) -> Page {
+pub fn notice(words: &Words, account: Option<&str>, notice: Notice<'_>) -> Page {
     let frame = notice.frame();
-    let page = Page::render(frame.status, &NoticeTemplate { account, notice, frame });
+    let page = Page::render(frame.status, &NoticeTemplate { words, account, notice, frame });
     Page { retry_after: notice.retry_after(), ..page }
 }
 
 /// What the words of a notice have around them.
 struct Frame {
     status: StatusCode,
+    /// The key of the heading.
     heading: &'static str,
-    /// One or two words beside the icon.
+    /// The key of one or two words beside the icon.
     state: &'static str,
     icon: &'static str,
     tone: &'static str,
@@ -76,41 +78,43 @@ struct Frame {
     seat: &'static str,
 }
 
+macro_rules! frame {
+    ($status:expr, $section:literal, $icon:literal, $tone:literal, $seat:literal) => {
+        Frame {
+            status: $status,
+            heading: concat!($section, ".heading"),
+            state: concat!($section, ".state"),
+            icon: $icon,
+            tone: $tone,
+            seat: $seat,
+        }
+    };
+}
+
 impl Notice<'_> {
     fn frame(&self) -> Frame {
-        let frame = |status, heading, state, icon, tone, seat| Frame { status, heading, state, icon, tone, seat };
         let gone = StatusCode::GONE;
         let busy = StatusCode::TOO_MANY_REQUESTS;
         match self {
-            Notice::Accepted { .. } => frame(StatusCode::OK, "Welcome", "Accepted", "check", "good", "taken"),
-            Notice::Confirm { .. } => {
-                frame(StatusCode::OK, "Is this your address?", "One more step", "mail", "calm", "offered")
-            }
-            Notice::Confirmed => {
-                frame(StatusCode::OK, "Your address is confirmed", "Confirmed", "check", "good", "taken")
-            }
-            Notice::RoleNeeded { .. } => {
-                frame(StatusCode::FORBIDDEN, "You need the Account Admin role", "Refused", "alert", "bad", "none")
-            }
+            Notice::Accepted { .. } => frame!(StatusCode::OK, "page_accepted", "check", "good", "taken"),
+            Notice::Confirm { .. } => frame!(StatusCode::OK, "page_confirm", "mail", "calm", "offered"),
+            Notice::Confirmed => frame!(StatusCode::OK, "page_confirmed", "check", "good", "taken"),
+            Notice::RoleNeeded { .. } => frame!(StatusCode::FORBIDDEN, "page_role_needed", "alert", "bad", "none"),
             Notice::AlreadyAccepted { .. } => {
-                frame(StatusCode::CONFLICT, "You have already accepted", "Accepted", "check", "good", "taken")
+                frame!(StatusCode::CONFLICT, "page_already_accepted", "check", "good", "taken")
             }
-            Notice::Expired { .. } => frame(gone, "This invitation has expired", "Expired", "clock", "calm", "lapsed"),
-            Notice::Superseded => frame(gone, "A newer invitation was sent", "Replaced", "mail", "calm", "lapsed"),
-            Notice::NotValid => frame(gone, "This link does not work", "Not valid", "cross", "calm", "none"),
-            Notice::Declined => {
-                frame(StatusCode::OK, "You have declined the invitation", "Declined", "cross", "calm", "none")
-            }
-            Notice::NewLinkRequested => {
-                frame(StatusCode::OK, "Check your mail", "Requested", "mail", "calm", "offered")
-            }
-            Notice::Throttled { .. } => {
-                frame(busy, "Please wait a moment", "Too many requests", "clock", "bad", "none")
-            }
-            Notice::TooManyTries { .. } => frame(busy, "Please wait a while", "Too many tries", "clock", "bad", "none"),
-            Notice::Failed { status, .. } => {
-                frame(*status, heading_of(*status), state_of(*status), "alert", "bad", "none")
-            }
+            Notice::Expired { .. } => frame!(gone, "page_expired", "clock", "calm", "lapsed"),
+            Notice::Superseded => frame!(gone, "page_superseded", "mail", "calm", "lapsed"),
+            Notice::NotValid => frame!(gone, "page_not_valid", "cross", "calm", "none"),
+            Notice::Declined => frame!(StatusCode::OK, "page_declined", "cross", "calm", "none"),
+            Notice::NewLinkRequested => frame!(StatusCode::OK, "page_new_link", "mail", "calm", "offered"),
+            Notice::Throttled { .. } => frame!(busy, "page_throttled", "clock", "bad", "none"),
+            Notice::TooManyTries { .. } => frame!(busy, "page_too_many_tries", "clock", "bad", "none"),
+            Notice::Failed { status, .. } => Frame {
+                heading: heading_of(*status),
+                state: state_of(*status),
+                ..frame!(*status, "page_failed", "alert", "bad", "none")
+            },
         }
     }
 
@@ -134,50 +138,47 @@ impl Notice<'_> {
 
 fn heading_of(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::NOT_FOUND => "There is no such page",
-        StatusCode::METHOD_NOT_ALLOWED => "This cannot be done here",
-        StatusCode::MISDIRECTED_REQUEST => "Nothing is served under this name",
-        StatusCode::FORBIDDEN => "This is not allowed",
-        StatusCode::SERVICE_UNAVAILABLE => "Not available right now",
-        status if status.is_server_error() => "Something went wrong",
-        _ => "This did not work",
+        StatusCode::NOT_FOUND => "page_failed.heading_not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "page_failed.heading_method",
+        StatusCode::MISDIRECTED_REQUEST => "page_failed.heading_host",
+        StatusCode::FORBIDDEN => "page_failed.heading_forbidden",
+        StatusCode::SERVICE_UNAVAILABLE => "page_failed.heading_unavailable",
+        status if status.is_server_error() => "page_failed.heading_broken",
+        _ => "page_failed.heading",
     }
 }
 
 fn state_of(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::NOT_FOUND => "Not found",
-        status if status.is_server_error() => "Our fault",
-        _ => "Refused",
+        StatusCode::NOT_FOUND => "page_failed.state_not_found",
+        status if status.is_server_error() => "page_failed.state_broken",
+        _ => "page_failed.state",
     }
-}
-
-/// A wait for people: `40 seconds`, `1 minute`, `2 hours`; rounded up.
-fn wait_in_words(wait: Duration) -> String {
-    let seconds = wait.as_secs().max(1);
-    let (count, unit) = match seconds {
-        0..=59 => (seconds, "second"),
-        60..=3599 => (seconds.div_ceil(60), "minute"),
-        _ => (seconds.div_ceil(3600), "hour"),
-    };
-    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
 }
 
 #[derive(Template)]
 #[template(path = "notice.html")]
 struct NoticeTemplate<'a> {
+    words: &'a Words,
     account: Option<&'a str>,
     notice: Notice<'a>,
     frame: Frame,
 }
 
 impl NoticeTemplate<'_> {
-    fn the_account(&self) -> &str {
-        self.account.unwrap_or("the service")
+    /// A text that may name the account.
+    fn told(&self, key: &str) -> String {
+        let account = self.account.unwrap_or_else(|| self.words.text("page.the_service"));
+        self.words.told(key, &[("account", account)])
     }
 
-    fn in_words(&self, wait: &Duration) -> String {
-        wait_in_words(*wait)
+    /// Who is needed, in bold.
+    fn role_needed(&self) -> String {
+        with_markup(&self.told("page_role_needed.lead"), &[("role", strong("Account Admin"))])
+    }
+
+    fn wait(&self, key: &str, wait: &Duration) -> String {
+        self.words.told(key, &[("wait", &self.words.wait(*wait))])
     }
 }
 
@@ -203,10 +204,10 @@ mod tests {
     #[case::throttled(Notice::Throttled { wait: Duration::from_secs(40) }, 429, "try again in 40 seconds")]
     #[case::too_many_tries(Notice::TooManyTries { wait: Duration::from_secs(61) }, 429, "try again in 2 minutes")]
     fn each_notice_has_its_status_and_words(#[case] what: Notice<'_>, #[case] status: u16, #[case] words: &str) {
-        let page = notice(Some("Acme"), what);
+        let page = notice(Words::english(), Some("Acme"), what);
         assert_eq!(page.status.as_u16(), status);
         assert!(page.html.contains(words), "{words} in\n{}", page.html);
-        assert!(page.html.contains("<html lang=\"en\">"));
+        assert!(page.html.contains("<html lang=\"en\" dir=\"ltr\">"));
         assert!(!page.html.contains("style=\""), "the content security policy forbids inline styles");
     }
 
@@ -217,7 +218,7 @@ mod tests {
             detail: "It broke.",
             reference: Some("0193a5f0-0000-7000-8000-000000000001"),
         };
-        let page = notice(None, failed);
+        let page = notice(Words::english(), None, failed);
         assert!(page.html.contains("Something went wrong"));
         assert!(page.html.contains("<code>0193a5f0-0000-7000-8000-000000000001</code>"));
         assert!(page.html.contains("<title>Something went wrong</title>"));
@@ -225,9 +226,52 @@ mod tests {
 
     #[test]
     fn throttled_people_are_told_the_same_as_their_browsers() {
-        let page = notice(None, Notice::Throttled { wait: Duration::from_secs(40) });
+        let page = notice(Words::english(), None, Notice::Throttled { wait: Duration::from_secs(40) });
         assert_eq!(page.retry_after, Some(40));
-        assert_eq!(wait_in_words(Duration::from_millis(300)), "1 second");
-        assert_eq!(wait_in_words(Duration::from_secs(3600)), "1 hour");
+    }
+
+    #[test]
+    fn every_notice_is_told_in_every_language() {
+        let wait = Duration::from_secs(40);
+        let failed = |status| Notice::Failed { status, detail: "It broke.", reference: Some("0193a5f0") };
+        let notices = [
+            Notice::Accepted { continue_to: Some("/s"), console: Some("/admin/acme") },
+            Notice::Accepted { continue_to: None, console: None },
+            Notice::Confirm { csrf: "c" },
+            Notice::Confirmed,
+            Notice::RoleNeeded { sign_in: "/s" },
+            Notice::AlreadyAccepted { sign_in: None },
+            Notice::AlreadyAccepted { sign_in: Some("/s") },
+            Notice::Expired { csrf: "c" },
+            Notice::Superseded,
+            Notice::NotValid,
+            Notice::Declined,
+            Notice::NewLinkRequested,
+            Notice::Throttled { wait },
+            Notice::TooManyTries { wait },
+            failed(StatusCode::NOT_FOUND),
+            failed(StatusCode::METHOD_NOT_ALLOWED),
+            failed(StatusCode::MISDIRECTED_REQUEST),
+            failed(StatusCode::FORBIDDEN),
+            failed(StatusCode::SERVICE_UNAVAILABLE),
+            failed(StatusCode::INTERNAL_SERVER_ERROR),
+            failed(StatusCode::BAD_REQUEST),
+        ];
+        for words in crate::domain::words::Languages::built_in().iter() {
+            for what in notices {
+                let html = notice(words, Some("Acme & Co"), what).html;
+                assert!(html.contains(&format!("<html lang=\"{}\" dir=\"ltr\">", words.tag())));
+                let shown = html.split("<main").nth(1).unwrap();
+                assert!(!shown.contains("page_") && !shown.contains("page."), "a text is missing: {shown}");
+                assert!(!shown.contains('{') && !shown.contains("Acme & Co"), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_of_japanese_is_told_in_japanese() {
+        let words = crate::domain::words::Languages::built_in().best(["ja"]).clone();
+        let page = notice(&words, Some("Acme"), Notice::Throttled { wait: Duration::from_secs(61) });
+        assert!(page.html.contains("2 分"), "{}", page.html);
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use minijinja::value::Value;
 
-use super::locale::{Strings, fill};
 use super::templates::Context;
 use crate::domain::text::{safe_line, safe_name};
 use crate::domain::time::Timestamp;
+use crate::domain::words::Words;
 
 /// The lines of an alert, and their length, that one mail carries.
 const MAX_LINES: usize = 50;
@@ -48,20 +48,20 @@ pub enum AlertLine {
 }
 
 impl AlertLine {
-    fn text(&self, context: &Context<'_>, strings: &Strings) -> String {
+    fn text(&self, context: &Context<'_>, words: &Words) -> String {
         match self {
             AlertLine::Told { what, count, who } => {
                 let names: Vec<String> =
                     who.iter().map(|name| safe_name(name)).filter(|name| !name.is_empty()).collect();
                 let left = usize::try_from(*count).unwrap_or(usize::MAX).saturating_sub(names.len());
-                let others = fill(strings.text("alert.others"), &[("count", &left.to_string())]);
+                let others = words.told("alert.others", &[("count", &left.to_string())]);
                 let who: Vec<String> = names.into_iter().chain((left > 0).then_some(others)).collect();
                 let values = [("count", &*count.to_string()), ("who", &*who.join(", "))];
-                fill(strings.text(&format!("alert.line_{what}")), &values)
+                words.told(&format!("alert.line_{what}"), &values)
             }
-            AlertLine::Paused { since, ended } => fill(
-                strings.text("alert.line_paused"),
-                &[("since", &strings.date(*since, context.zone)), ("ended", &strings.date(*ended, context.zone))],
+            AlertLine::Paused { since, ended } => words.told(
+                "alert.line_paused",
+                &[("since", &words.date(*since, context.zone)), ("ended", &words.date(*ended, context.zone))],
             ),
         }
     }
@@ -194,7 +194,7 @@ impl Mail {
         }
     }
 
-    /// The key of its subject among the strings.
+    /// The key of its subject among the words.
     pub(super) fn subject_key(&self) -> String {
         match self {
             Mail::AdminAlert { alert, .. } => format!("alert.{}_subject", alert.key()),
@@ -233,11 +233,11 @@ impl Mail {
     }
 
     /// The values that its template may use, besides those that every template has.
-    pub(super) fn values(&self, context: &Context<'_>, strings: &Strings) -> Vec<(&'static str, Value)> {
+    pub(super) fn values(&self, context: &Context<'_>, words: &Words) -> Vec<(&'static str, Value)> {
         let until = |instant: Timestamp| {
             [
-                ("expires_in", Value::from(strings.span(instant.since(context.now)))),
-                ("expires_on", Value::from(strings.date(instant, context.zone))),
+                ("expires_in", Value::from(words.span(instant.since(context.now)))),
+                ("expires_on", Value::from(words.date(instant, context.zone))),
             ]
         };
         match self {
@@ -256,16 +256,16 @@ impl Mail {
                 [("code", Value::from(safe_line(code, MAX_LINE)))].into_iter().chain(until(*expires_at)).collect()
             }
             Mail::CopiedLinkNotice { accepted_at } | Mail::AdminLinkAccepted { accepted_at } => {
-                vec![("accepted_on", Value::from(strings.date(*accepted_at, context.zone)))]
+                vec![("accepted_on", Value::from(words.date(*accepted_at, context.zone)))]
             }
             Mail::AdminAlert { alert, lines, link } => vec![
-                ("explanation", Value::from(strings.text(&format!("alert.{}_body", alert.key())).to_owned())),
+                ("explanation", Value::from(words.text(&format!("alert.{}_body", alert.key())).to_owned())),
                 (
                     "lines",
                     lines
                         .iter()
                         .take(MAX_LINES)
-                        .map(|line| Value::from(safe_line(&line.text(context, strings), MAX_LINE)))
+                        .map(|line| Value::from(safe_line(&line.text(context, words), MAX_LINE)))
                         .collect(),
                 ),
                 ("more_lines", Value::from(lines.len().saturating_sub(MAX_LINES))),

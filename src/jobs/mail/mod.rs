@@ -1,7 +1,7 @@
 //! Mail: what usherd writes to people, and how it leaves.
 //!
 //! ```text
-//! Mail (what to say) ─ templates, locale ─> Rendered ─ message ─> lettre::Message ─ transport ─> relay or file
+//! Mail (what to say) ─ templates, words ─> Rendered ─ message ─> lettre::Message ─ transport ─> relay or file
 //! ```
 //!
 //! - [`Mail`] is one value per kind of mail; [`Templates`] renders it to a subject, text and HTML in the reader's
@@ -18,7 +18,6 @@ pub mod backoff;
 mod failure;
 mod files;
 mod kinds;
-mod locale;
 mod message;
 mod relay;
 mod smtp;

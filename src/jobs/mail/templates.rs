@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use super::kinds::Mail;
-use super::locale::{self, Strings};
 use crate::domain::text::safe_name;
 use crate::domain::time::Timestamp;
+use crate::domain::words::{Languages, Words, fill};
 
 /// The built-in sources, by file name.
 macro_rules! built_in {
@@ -79,12 +78,12 @@ pub struct TemplateError {
 #[derive(Debug)]
 pub struct Templates {
     languages: BTreeMap<String, Language>,
+    words: Languages,
 }
 
 #[derive(Debug)]
 struct Language {
-    tag: String,
-    strings: Strings,
+    words: Words,
     environment: Environment<'static>,
     /// Where the operator's templates came from, for error messages.
     origins: BTreeMap<String, PathBuf>,
@@ -97,16 +96,19 @@ impl Templates {
     /// The first file that cannot be read, does not parse, does not render, has a name that means nothing, or leaves
     /// out the link or the code that the mail is for.
     pub fn load(directory: Option<&Path>) -> Result<Self, TemplateError> {
+        let mut words = Languages::built_in();
         let mut languages = BTreeMap::new();
-        for (tag, _) in locale::BUILT_IN {
-            languages.insert(tag.to_owned(), Language::new(tag, None)?);
+        for built_in in words.iter() {
+            languages.insert(built_in.tag().to_owned(), Language::new(built_in.tag(), None)?);
         }
         for own in directory.map(sub_directories).transpose()?.unwrap_or_default() {
             let tag = tag_of(&own)?;
-            languages.insert(tag.clone(), Language::new(&tag, Some(&own))?);
+            let language = Language::new(&tag, Some(&own))?;
+            words.put(language.words.clone());
+            languages.insert(tag, language);
         }
         languages.values().try_for_each(Language::try_out)?;
-        Ok(Templates { languages })
+        Ok(Templates { languages, words })
     }
 
     /// Renders `mail` in the best language that the reader prefers and usherd has.
@@ -114,18 +116,13 @@ impl Templates {
     /// # Errors
     /// When an operator's template fails on these values though it worked on samples.
     pub fn render(&self, mail: &Mail, context: &Context<'_>) -> Result<Rendered, TemplateError> {
-        self.language(context.preferred_language).render(mail, context)
+        let tag = self.words.best(context.preferred_language).tag();
+        self.languages.get(tag).expect("each language has its templates").render(mail, context)
     }
 
-    /// The tags of all languages.
-    pub fn languages(&self) -> impl Iterator<Item = &str> {
-        self.languages.keys().map(String::as_str)
-    }
-
-    fn language(&self, preferred: Option<&str>) -> &Language {
-        let wanted = preferred.map(locale::preferences).unwrap_or_default();
-        let best = wanted.iter().find_map(|tag| self.languages.get(tag));
-        best.unwrap_or_else(|| self.languages.get(locale::DEFAULT).expect("the default language is built in"))
+    /// The words of all languages.
+    pub const fn words(&self) -> &Languages {
+        &self.words
     }
 }
 
@@ -133,13 +130,12 @@ impl Language {
     fn new(tag: &str, directory: Option<&Path>) -> Result<Self, TemplateError> {
         let files = directory.map(own_files).transpose()?.unwrap_or_default();
         let own_strings = files.get(STRINGS_FILE).map(|file| read(file)).transpose()?;
-        let strings = Strings::load(tag, own_strings.as_deref()).map_err(|error| TemplateError {
+        let words = Words::load(tag, own_strings.as_deref()).map_err(|error| TemplateError {
             file: files.get(STRINGS_FILE).map_or_else(|| built_in_name(tag), |file| file.display().to_string()),
             line: None,
             detail: error.to_string(),
         })?;
-        let mut language =
-            Language { tag: tag.to_owned(), environment: environment(&strings), strings, origins: files };
+        let mut language = Language { environment: environment(&words), words, origins: files };
         for (name, source) in BUILT_IN {
             let source = match language.origins.get(name) {
                 Some(file) => read(file)?,
@@ -152,18 +148,18 @@ impl Language {
     }
 
     fn render(&self, mail: &Mail, context: &Context<'_>) -> Result<Rendered, TemplateError> {
-        let subject = self.strings.text(&mail.subject_key()).to_owned();
+        let subject = self.words.text(&mail.subject_key()).to_owned();
         let name = context.recipient_name.map(safe_name).filter(|name| !name.is_empty());
         let account = Some(safe_name(context.account_name)).filter(|account| !account.is_empty());
-        let account = account.unwrap_or_else(|| self.strings.text("common.unnamed_account").to_owned());
+        let account = account.unwrap_or_else(|| self.words.text("common.unnamed_account").to_owned());
         let common = [
-            ("lang", Value::from(&*self.tag)),
-            ("dir", Value::from(direction(&self.tag))),
+            ("lang", Value::from(self.words.tag())),
+            ("dir", Value::from(self.words.direction())),
             ("subject", Value::from(&*subject)),
             ("account", Value::from(account)),
             ("name", Value::from(name)),
         ];
-        let values: Kwargs = common.into_iter().chain(mail.values(context, &self.strings)).collect();
+        let values: Kwargs = common.into_iter().chain(mail.values(context, &self.words)).collect();
         let values = Value::from(values);
         let part = |extension: &str| {
             let name = format!("{}.{extension}", mail.template());
@@ -174,7 +170,7 @@ impl Language {
             text: tidy_text(&part("txt")?),
             html: tidy_html(&part("html")?),
             subject,
-            language: self.tag.clone(),
+            language: self.words.tag().to_owned(),
             unsubscribe: mail.unsubscribe().map(str::to_owned),
         })
     }
@@ -227,31 +223,23 @@ impl Language {
 }
 
 /// HTML is escaped by the name's ending, unknown variables are errors, and `t("section.key", name=value)` speaks.
-fn environment(strings: &Strings) -> Environment<'static> {
+fn environment(words: &Words) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    let strings = Arc::new(strings.clone());
-    environment.add_function("t", move |key: &str, values: Kwargs| translate(&strings, key, &values));
+    let words = words.clone();
+    environment.add_function("t", move |key: &str, values: Kwargs| translate(&words, key, &values));
     environment
 }
 
-fn translate(strings: &Strings, key: &str, values: &Kwargs) -> Result<String, minijinja::Error> {
+fn translate(words: &Words, key: &str, values: &Kwargs) -> Result<String, minijinja::Error> {
     let unknown = || minijinja::Error::new(ErrorKind::InvalidOperation, format!("there is no string `{key}`"));
-    let text = strings.find(key).ok_or_else(unknown)?;
+    let text = words.find(key).ok_or_else(unknown)?;
     let mut given = Vec::new();
     for name in values.args() {
         given.push((name, values.get::<Value>(name)?.to_string()));
     }
     let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Ok(locale::fill(text, &given))
-}
-
-/// Which way the language is written (Unicode CLDR: right to left).
-fn direction(tag: &str) -> &'static str {
-    match tag.split('-').next() {
-        Some("ar" | "fa" | "he" | "ur" | "ps" | "dv" | "yi") => "rtl",
-        _ => "ltr",
-    }
+    Ok(fill(text, &given))
 }
 
 /// Lines of bearable length, at most one blank line in a row, none at the ends. Lines without spaces, such as links,

@@ -50,6 +50,7 @@ fn every_cell_is_exercised_through_the_faces(#[values(Store::Embedded, Store::Re
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "which scene to look at is said on the command line of a test")]
 async fn play_all(store: Store) {
     let cases = matrix::cases();
     let stage = Arc::new(Stage::build(store).await);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
@@ -42,7 +44,7 @@ fn read(file: PathBuf) -> Mail {
     let to = header(head, "To");
     let to = to.rsplit_once('<').map_or(to.as_str(), |(_, address)| address.trim_end_matches('>'));
     let text = text_part(&header(head, "Content-Type"), body);
-    let (subject, message_id) = (header(head, "Subject"), header(head, "Message-ID"));
+    let (subject, message_id) = (encoded_words(&header(head, "Subject")), header(head, "Message-ID"));
     Mail { to: to.to_owned(), subject, message_id, text, raw: raw.clone(), file }
 }
 
@@ -61,8 +63,30 @@ fn text_part(content_type: &str, body: &str) -> String {
     match header(head, "Content-Transfer-Encoding").as_str() {
         "7bit" | "8bit" => text.to_owned(),
         "quoted-printable" => unquote(text),
+        "base64" => from_base64(&text.split_whitespace().collect::<String>()),
         other => panic!("a text part in {other}"),
     }
+}
+
+fn from_base64(text: &str) -> String {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// RFC 2047 §2, of which UTF-8 in base64 is used. Spaces between two encoded words mean nothing (§6.2).
+fn encoded_words(text: &str) -> String {
+    let decode = |word: &str| Some(from_base64(word.strip_prefix("=?utf-8?b?")?.strip_suffix("?=")?));
+    let mut out = String::new();
+    let mut was_encoded = false;
+    for (number, word) in text.split(' ').enumerate() {
+        let decoded = decode(word);
+        if number > 0 && !(was_encoded && decoded.is_some()) {
+            out.push(' ');
+        }
+        was_encoded = decoded.is_some();
+        out.push_str(decoded.as_deref().unwrap_or(word));
+    }
+    out
 }
 
 /// RFC 2045 §6.7.

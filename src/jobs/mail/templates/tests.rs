@@ -187,18 +187,44 @@ fn a_template_that_forgets_its_link_or_has_a_name_without_meaning_is_refused() {
 
 #[test]
 fn a_language_of_the_operator_is_chosen_by_preference_and_fills_gaps_from_english() {
-    let directory = own("de/strings.toml", "[invitation]\nsubject = \"Einladung\"\n[span]\nday_other = \"{n} Tage\"");
+    let directory = own("pt/strings.toml", "[invitation]\nsubject = \"Convite\"\n[span]\nday_other = \"{n} dias\"");
     let templates = Templates::load(Some(directory.path())).expect("loads");
     let render = |preferred_language| {
         let context = Context { preferred_language, ..context("Acme") };
         templates.render(&Mail::Invitation(invitation()), &context).expect("renders")
     };
-    let german = render(Some("fr, de-AT;q=0.9"));
-    assert_eq!((&*german.subject, &*german.language), ("Einladung", "de"));
-    assert!(german.text.contains("The link works for 7 Tage"));
-    assert!(german.html.contains("<html lang=\"de\" dir=\"ltr\">"));
-    assert_eq!(render(Some("ja")).language, "en");
+    let portuguese = render(Some("tlh, pt-BR;q=0.9"));
+    assert_eq!((&*portuguese.subject, &*portuguese.language), ("Convite", "pt"));
+    assert!(portuguese.text.contains("The link works for 7 dias"));
+    assert!(portuguese.html.contains("<html lang=\"pt\" dir=\"ltr\">"));
+    assert_eq!(render(Some("tlh")).language, "en");
     assert_eq!(render(None).subject, "You are invited");
+}
+
+#[test]
+fn an_operator_changes_a_word_of_a_language_that_comes_with_usherd() {
+    let directory = own("de/strings.toml", "[invitation]\nsubject = \"Komm herein\"");
+    let templates = Templates::load(Some(directory.path())).expect("loads");
+    let context = Context { preferred_language: Some("de-AT"), ..context("Acme") };
+    let rendered = templates.render(&Mail::Invitation(invitation()), &context).expect("renders");
+    assert_eq!(rendered.subject, "Komm herein");
+    assert!(rendered.text.contains("Der Link ist 7 Tage lang gültig, bis Montag, 30. November 2026, 09:30 UTC."));
+    assert!(templates.words().best(["de"]).text("invitation.subject") == "Komm herein", "pages take the same words");
+}
+
+#[test]
+fn every_mail_is_written_in_every_language_without_a_gap() {
+    let templates = built_in();
+    for words in templates.words().iter() {
+        for mail in Mail::samples(now()) {
+            let context =
+                Context { preferred_language: Some(words.tag()), recipient_name: Some("Ada"), ..context("Acme") };
+            let rendered = templates.render(&mail, &context).expect("renders");
+            let text = rendered.text.replace(LINK, "");
+            assert!(!text.contains('{') && !text.contains("alert."), "{}: {text}", words.tag());
+            assert_eq!(rendered.language, words.tag());
+        }
+    }
 }
 
 #[test]
