@@ -114,11 +114,7 @@ impl Ticker {
     }
 
     const fn jobs(&self) -> [(JobName, &Schedule); 3] {
-        [
-            (JobName::Retention, &self.retention),
-            (JobName::Digest, &self.digest),
-            (JobName::Reconcile, &self.reconcile),
-        ]
+        [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest), (JobName::Reconcile, &self.reconcile)]
     }
 
     /// The jobs of an account that have something to do now. When none has, the account is left alone until one may.
