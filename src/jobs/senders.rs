@@ -35,7 +35,7 @@ pub(super) struct Senders {
     metrics: Arc<Metrics>,
     free: Arc<Semaphore>,
     /// `mail.rate`, of all replicas together.
-    pub pace: Option<Pace>,
+    pace: Option<Pace>,
     /// Whose turn it is last, of the letters that this replica lets wait for the rate.
     line: Mutex<Timestamp>,
     jitter: fn() -> f64,
@@ -56,6 +56,10 @@ impl Senders {
     pub fn new(directory: Arc<Directory>, hands: Arc<Hands>, metrics: Arc<Metrics>, jitter: fn() -> f64) -> Self {
         let free = Arc::new(Semaphore::new(MAILS_AT_ONCE));
         Senders { directory, hands, metrics, free, pace: None, line: Mutex::default(), jitter }
+    }
+
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Senders { pace, ..self }
     }
 
     /// Finds senders for as many letters as may go now; the others wait for their turn.

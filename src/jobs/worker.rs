@@ -151,7 +151,7 @@ impl Worker {
     /// Keeps all replicas together to `pace`; `None` sends as fast as the relay takes them.
     #[must_use]
     pub fn paced(self, pace: Option<Pace>) -> Self {
-        Worker { senders: Senders { pace, ..self.senders }, ..self }
+        Worker { senders: self.senders.paced(pace), ..self }
     }
 
     /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due. Then it
