@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::directory::Directory;
 use crate::jobs::schedule::JobName;
-use crate::jobs::ticker::Ticker;
+use crate::jobs::ticker::{Calm, Ticker};
 use crate::metrics::Metrics;
 
 pub use command::{CommandError, Output, execute};
@@ -43,5 +43,6 @@ fn ticker(settings: &Settings, directory: &Arc<Directory>, metrics: &Arc<Metrics
         digest: settings.jobs.schedule(JobName::Digest).clone(),
         reconcile: settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: settings.audit.keep,
+        calm: Calm::default(),
     }
 }

@@ -30,6 +30,14 @@ pub struct LastRun {
     pub ended: Option<Timestamp>,
 }
 
+impl LastRun {
+    /// When there is something to do next: another tick, of which `next_after` says the first behind an instant, or a
+    /// run to be taken over from a replica that died. `None`: never.
+    pub fn due(&self, next_after: impl Fn(Timestamp) -> Option<Timestamp>) -> Option<Timestamp> {
+        self.busy_until.or_else(|| next_after(self.last_run))
+    }
+}
+
 /// For so long nobody else takes over a run. It is renewed three times meanwhile.
 pub const LEASE: Duration = Duration::from_secs(90);
 
@@ -50,7 +58,16 @@ impl Directory {
         let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
         let (context, documents) = self.open(request, &keys).await?;
         context.require(Scope::Tokens)?;
-        documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
+        read_runs(&documents)
+    }
+
+    /// The same for the schedule, which comes by in every account that is registered, also while it is being deleted.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn stored_runs(&self, account: &AccountId, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
+        let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
+        read_runs(&self.store.get(&Space::Account(account.clone()), &keys).await?)
     }
 
     async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
@@ -170,4 +187,8 @@ impl Directory {
 
 fn read_run(document: &Document) -> Result<LastRun, Error> {
     serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))
+}
+
+fn read_runs(documents: &[Option<Document>]) -> Result<Vec<Option<LastRun>>, Error> {
+    documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
 }

@@ -17,7 +17,7 @@ use crate::domain::lifecycle::{Due, Event, HoldDecision, next_due};
 use crate::domain::secrets::Scope;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{State, User};
-use crate::store::{Batch, Check, Claim, Space, StoreError, Write};
+use crate::store::{Batch, Check, Claim, Document, DocumentKey, Space, StoreError, Write};
 
 /// A letter with what its text is made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,26 @@ pub enum Fate {
     GivenUp { reply: String },
 }
 
+/// A claimed timer, perhaps with what was read of its owner beforehand. Between then and now anybody may have written:
+/// the commit finds out, and what is to be done is decided again.
+pub struct DueTimer {
+    claim: Claim,
+    found: Option<Box<(Context, Option<Document>)>>,
+}
+
+impl From<Claim> for DueTimer {
+    fn from(claim: Claim) -> Self {
+        DueTimer { claim, found: None }
+    }
+}
+
+impl DueTimer {
+    /// For one attempt: the next one has to read anew.
+    pub fn once(&mut self) -> Self {
+        DueTimer { claim: self.claim.clone(), found: self.found.take() }
+    }
+}
+
 /// What a due timer turned out to be.
 pub enum DueWork {
     /// Done, or nothing was left to do.
@@ -71,13 +91,31 @@ pub enum DueWork {
 }
 
 impl Directory {
+    /// Reads what claimed timers of users are about, in one trip. Where that fails, whoever acts on them reads again.
+    pub async fn read_ahead(&self, account: &AccountId, claims: Vec<Claim>) -> Vec<DueTimer> {
+        let users: Vec<DocumentKey> =
+            claims.iter().map(|claim| &claim.owner).filter(|owner| owner.kind == keys::USER).cloned().collect();
+        let opened = match users.as_slice() {
+            [] => None,
+            users => self.open(&system(account, TIMER), users).await.ok(),
+        };
+        let Some((context, documents)) = opened else { return claims.into_iter().map(DueTimer::from).collect() };
+        let mut documents = documents.into_iter();
+        let timer = |claim: Claim| {
+            let found = (claim.owner.kind == keys::USER).then(|| documents.next().flatten());
+            DueTimer { claim, found: found.map(|document| Box::new((context.clone(), document))) }
+        };
+        claims.into_iter().map(timer).collect()
+    }
+
     /// Acts on a claimed timer: a user's at once, a letter's by handing it to the mail worker.
     ///
     /// # Errors
     /// Of the store; the claim then lapses and another replica takes over.
-    pub async fn due(&self, account: &AccountId, claim: Claim) -> Result<DueWork, Error> {
+    pub async fn due(&self, account: &AccountId, timer: impl Into<DueTimer> + Send) -> Result<DueWork, Error> {
+        let DueTimer { claim, found } = timer.into();
         match claim.owner.kind {
-            keys::USER => self.due_user(account, &claim).await,
+            keys::USER => self.due_user(account, &claim, found).await,
             keys::OUTBOX => self.due_letter(account, claim).await,
             keys::WEBHOOK => self.due_delivery(account, claim).await,
             keys::TOKEN => self.due_token(account, &claim).await,
@@ -95,11 +133,22 @@ impl Directory {
 
     /// A claim that was lost has a new holder, and the timer is theirs. Anything else that came between is loaded and
     /// decided again: left alone, the timer would be held up until the lease is over.
-    async fn due_user(&self, account: &AccountId, claim: &Claim) -> Result<DueWork, Error> {
-        let request = system(account, "timer");
+    async fn due_user(
+        &self,
+        account: &AccountId,
+        claim: &Claim,
+        mut found: Option<Box<(Context, Option<Document>)>>,
+    ) -> Result<DueWork, Error> {
+        let request = system(account, TIMER);
         retrying!(self, {
-            let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
-            let Some(document) = documents.into_iter().next().flatten() else {
+            let (context, document) = match found.take() {
+                Some(found) => *found,
+                None => {
+                    let (context, documents) = self.open(&request, std::slice::from_ref(&claim.owner)).await?;
+                    (context, documents.into_iter().next().flatten())
+                }
+            };
+            let Some(document) = document else {
                 self.end_claim(account, claim, None).await?;
                 return Ok(Some(DueWork::Settled));
             };
@@ -281,6 +330,25 @@ impl Directory {
         self.end_claim(account, claim, Some(until)).await
     }
 
+    /// As [`Directory::put_off`] for many, in one batch; where one of them was lost, each by itself.
+    ///
+    /// # Errors
+    /// Of the store; the claims then end with their lease.
+    pub async fn put_off_all(&self, account: &AccountId, claims: &[(Claim, Timestamp)]) -> Result<(), Error> {
+        let mut batch = Batch::new(entropy::commit_id(self.store.now()));
+        for (Claim { owner, token, .. }, until) in claims {
+            batch.checks.push(Check::Claimed { owner: owner.clone(), token: *token });
+            batch.writes.push(Write::TimerSet { owner: owner.clone(), due: *until });
+        }
+        if claims.is_empty() || self.committed(&Space::Account(account.clone()), &batch).await? {
+            return Ok(());
+        }
+        for (claim, until) in claims {
+            self.put_off(account, claim, *until).await?;
+        }
+        Ok(())
+    }
+
     /// A batch that holds only while the claim does; when it was lost, its new holder does the work.
     pub(super) fn of_claim(&self, claim: &Claim) -> Batch {
         let mut batch = Batch::new(entropy::commit_id(self.store.now()));
@@ -297,6 +365,9 @@ impl Directory {
         Ok(self.store.claim_due(&space, limit, lease).await?)
     }
 }
+
+/// Who acts on the timers of users, as the audit has it.
+const TIMER: &str = "timer";
 
 fn event_of(due: Due) -> (&'static str, Event) {
     match due {

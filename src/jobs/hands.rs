@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::mail::{Mailer, SendFailure, backoff};
 use super::post;
 use crate::directory::mail_queue::{MailQueue, Word};
-use crate::directory::timers::{DueLetter, DueWork, Fate};
-use crate::directory::{Directory, Error};
+use crate::directory::timers::{DueLetter, DueTimer, DueWork, Fate};
+use crate::directory::{Directory, Error, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::metrics::{MailOutcome, Metrics};
@@ -36,6 +36,17 @@ pub(super) struct Hands {
     accepted: Mutex<Option<Timestamp>>,
 }
 
+/// Timers of an account that were claimed, by who acts on them.
+#[derive(Default)]
+pub(super) struct Claimed {
+    /// How many they are in all.
+    pub count: usize,
+    pub letters: Vec<Claim>,
+    pub webhooks: Vec<Claim>,
+    /// Those of people, and of everything else that needs nobody outside.
+    pub timers: Vec<DueTimer>,
+}
+
 impl Hands {
     pub fn new(
         directory: Arc<Directory>,
@@ -52,6 +63,34 @@ impl Hands {
         &self.mailer
     }
 
+    /// Claims what is due in an account, and reads in one trip what the timers of people are about.
+    ///
+    /// # Errors
+    /// Of the store. What was claimed then is free again when its lease ends.
+    pub async fn claim(&self, account: &AccountId, limit: usize, lease: Duration) -> Result<Claimed, Error> {
+        let claims = self.directory.claim_due(account, limit, lease).await?;
+        let count = claims.len();
+        self.metrics.timers_claimed(u64::try_from(count).unwrap_or(u64::MAX));
+        let mut claimed = Claimed { count, ..Claimed::default() };
+        let mut others = Vec::new();
+        for claim in claims {
+            match claim.owner.kind {
+                keys::OUTBOX => claimed.letters.push(claim),
+                keys::WEBHOOK => claimed.webhooks.push(claim),
+                _ => others.push(claim), // whatever else has a timer, of newer releases too
+            }
+        }
+        claimed.timers = self.directory.read_ahead(account, others).await;
+        Ok(claimed)
+    }
+
+    /// Gives claims back, each until then.
+    pub async fn put_off_all(&self, account: &AccountId, claims: &[(Claim, Timestamp)]) {
+        if let Err(error) = self.directory.put_off_all(account, claims).await {
+            tracing::debug!(%error, %account, "claims could not be given back; they end with their lease");
+        }
+    }
+
     /// Gives a claim back until then.
     pub async fn put_off(&self, account: &AccountId, claim: &Claim, until: Timestamp) {
         if let Err(error) = self.directory.put_off(account, claim, until).await {
@@ -60,10 +99,16 @@ impl Hands {
     }
 
     /// Acts on a claimed timer, through a short absence of the store. What is left is something to send.
-    pub async fn act(&self, account: &AccountId, claim: Claim, stop: &CancellationToken) -> Option<DueWork> {
+    pub async fn act(
+        &self,
+        account: &AccountId,
+        timer: impl Into<DueTimer> + Send,
+        stop: &CancellationToken,
+    ) -> Option<DueWork> {
+        let mut timer = timer.into();
         let hold_on_until = Instant::now() + HOLD_ON;
         loop {
-            match self.directory.due(account, claim.clone()).await {
+            match self.directory.due(account, timer.once()).await {
                 Ok(work @ (DueWork::Letter(_) | DueWork::Delivery(_))) => return Some(work),
                 Ok(DueWork::Settled) => return None,
                 Ok(DueWork::Dropped) => {

@@ -6,6 +6,7 @@ pub mod mail;
 pub mod post;
 pub mod schedule;
 pub mod scribe;
+mod senders;
 pub mod ticker;
 pub mod uses;
 pub mod webhook;

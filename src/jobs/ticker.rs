@@ -1,7 +1,8 @@
 //! The jobs that run by the clock and not by a timer: the retention of audit events, of the story and of tokens that
 //! have ended, reconciliation, and the digest.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,9 @@ use crate::metrics::Metrics;
 
 /// Between two looks at the clock, give or take a fifth: replicas that were started together shall not look together.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// An account is looked at so often in any case: a replica that died at a run which a person had asked for left no tick
+/// by which others would notice.
+const LONGEST_CALM: Duration = Duration::from_secs(15 * 60);
 
 /// Runs what its schedules say, once per tick and account, whichever replica comes first.
 pub struct Ticker {
@@ -26,6 +30,32 @@ pub struct Ticker {
     pub reconcile: Schedule,
     /// How long audit events are kept, and tokens that have ended.
     pub audit_keep: Duration,
+    pub calm: Calm,
+}
+
+/// The accounts whose jobs are known to have nothing to do until some instant. Without that, reading when each job of
+/// ten thousand accounts ran last would be most of what an idle daemon does.
+#[derive(Debug, Default)]
+pub struct Calm(Mutex<BTreeMap<AccountId, Timestamp>>);
+
+impl Calm {
+    /// Those of `accounts` that may have something to do. Accounts that are not among them are forgotten.
+    fn others(&self, accounts: Vec<AccountId>, now: Timestamp) -> Vec<AccountId> {
+        let mut calm = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *calm);
+        let mut others = Vec::new();
+        for account in accounts {
+            match before.remove_entry(&account) {
+                Some((known, until)) if until > now => drop(calm.insert(known, until)),
+                Some(_) | None => others.push(account),
+            }
+        }
+        others
+    }
+
+    fn until(&self, account: &AccountId, at: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), at);
+    }
 }
 
 impl Ticker {
@@ -55,22 +85,27 @@ impl Ticker {
         }
         self.foretell();
         let mut ran = 0;
-        let accounts = self.directory.accounts().await?;
-        for account in &accounts {
+        let accounts = self.calm.others(self.directory.accounts().await?, self.directory.store().now());
+        let mut to_reconcile = Vec::new();
+        for account in accounts {
+            let due = self.due(&account).await?;
             for (job, schedule) in [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest)] {
-                if self.claim(account, job, schedule).await? {
-                    self.run(account, job).await?;
+                if due.contains(&job) && self.claim(&account, job, schedule).await? {
+                    self.run(&account, job).await?;
                     ran += 1;
                 }
+            }
+            if due.contains(&JobName::Reconcile) {
+                to_reconcile.push(account);
             }
         }
         // Reconciliation walks over the whole store, so accounts share its walk.
         let mut claimed = Vec::new();
-        for (number, account) in accounts.iter().enumerate() {
+        for (number, account) in to_reconcile.iter().enumerate() {
             if self.claim(account, JobName::Reconcile, &self.reconcile).await? {
                 claimed.push(account.clone());
             }
-            if claimed.len() == TOGETHER || number + 1 == accounts.len() {
+            if claimed.len() == TOGETHER || number + 1 == to_reconcile.len() {
                 ran += claimed.len();
                 self.reconcile_claimed(&std::mem::take(&mut claimed)).await?;
             }
@@ -78,14 +113,35 @@ impl Ticker {
         Ok(ran)
     }
 
+    const fn jobs(&self) -> [(JobName, &Schedule); 3] {
+        [(JobName::Retention, &self.retention), (JobName::Digest, &self.digest), (JobName::Reconcile, &self.reconcile)]
+    }
+
+    /// The jobs of an account that have something to do now. When none has, the account is left alone until one may.
+    async fn due(&self, account: &AccountId) -> Result<Vec<JobName>, Error> {
+        let jobs = self.jobs();
+        let runs = self.directory.stored_runs(account, &jobs.map(|(job, _)| job.as_str())).await?;
+        let now = self.directory.store().now();
+        let (mut due, mut next) = (Vec::new(), now + LONGEST_CALM);
+        for ((job, schedule), run) in jobs.into_iter().zip(runs) {
+            // The first look at a job starts its clock.
+            let at = run.map_or(Some(now), |run| run.due(|last| schedule.next_after(last)));
+            match at {
+                Some(at) if at <= now => due.push(job),
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+        }
+        if due.is_empty() {
+            self.calm.until(account, next);
+        }
+        Ok(due)
+    }
+
     /// When each job runs next, as a metric.
     fn foretell(&self) {
         let now = self.directory.store().now();
-        for (job, schedule) in [
-            (JobName::Retention, &self.retention),
-            (JobName::Digest, &self.digest),
-            (JobName::Reconcile, &self.reconcile),
-        ] {
+        for (job, schedule) in self.jobs() {
             // A schedule that never comes again has run out: 0.
             self.metrics.job_next(job.as_str(), seconds(schedule.next_after(now).unwrap_or_default()));
         }

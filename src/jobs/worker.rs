@@ -1,64 +1,56 @@
 //! The worker: looks for what is due in every account, claims it and acts on it. Replicas are equal; a claim decides
 //! which of them acts.
 //!
-//! People's timers are acted on where they are found. Letters go to a bounded number of senders, and nobody waits for
-//! those: while all of them are held up by a slow relay, further letters are put off, so that an expiry is on time
-//! whatever the relay does, and no claim outlives its lease in a queue. Webhooks have couriers of their own.
+//! People's timers are acted on where they are found, a bounded number of them side by side, while the next ones are
+//! looked for: so the store is never waited for with empty hands. Letters go to a bounded number of senders, and nobody
+//! waits for those: while all of them are held up by a slow relay, further letters are put off, so that an expiry is on
+//! time whatever the relay does, and no claim outlives its lease in a queue. Webhooks have couriers of their own.
 //!
 //! [`Worker::run_one`] is one look; [`Worker::run_until`] looks for ever. A test drains with the first.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::hands::Hands;
+use super::hands::{Claimed, Hands};
 use super::mail::Mailer;
+use super::senders::{Patience, Senders};
 use super::webhook::{Couriers, Poster};
-use crate::directory::mail_queue::{Grant, Pace};
-use crate::directory::{Directory, Error, keys};
+use crate::directory::mail_queue::Pace;
+use crate::directory::{Directory, Error};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::{Claim, Space};
+use crate::store::Space;
 
-/// So many timers of one account are claimed at once.
-const CLAIM_AT_ONCE: usize = 64;
-/// So many mails are on their way at once.
-const MAILS_AT_ONCE: usize = 8;
-/// How long one look waits for senders in all, and for each: as long as the relay takes mails at all, its senders stay
-/// busy, and a relay that takes none holds nobody up.
-const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
-const SENDER_PATIENCE: Duration = Duration::from_millis(500);
-/// How long a letter is put off that found no sender, give or take half.
-const SENDERS_BUSY: Duration = Duration::from_secs(10);
-/// A letter that waits for its turn is looked at again after this, however long the line is.
-const LONGEST_LINE: Duration = Duration::from_secs(15 * 60);
+/// So many timers of one account are claimed at once: half of what is acted on, so that the next ones are there when
+/// the first half is done.
+const CLAIM_AT_ONCE: usize = ACTING_AT_ONCE / 2;
+/// So often in a row are timers of one account claimed before the others have their turn.
+const CLAIMS_IN_A_ROW: usize = 4;
+/// So many accounts are claimed in at once.
+const CLAIMING_AT_ONCE: usize = 8;
+/// So many timers are acted on at once. A few hundred keep a Redis busy; each has a user in memory.
+const ACTING_AT_ONCE: usize = 512;
 /// Between two looks at every account when nothing is known to be due, per thousand accounts.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
-/// However soon the next timer rings, so much of that pause lies between two looks at every account.
-const SHORTEST_PAUSE: f64 = 0.02;
+/// However soon the next timer rings, so much lies between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Acts on due timers, and sends mails and webhooks.
 pub struct Worker {
     directory: Arc<Directory>,
-    metrics: Arc<Metrics>,
     hands: Arc<Hands>,
     couriers: Arc<Couriers>,
     /// How long a claim lasts: a delivery that begins soon after the claim ends well within it.
     lease: Duration,
-    senders: Arc<Semaphore>,
-    /// `mail.rate`, of all replicas together.
-    pace: Option<Pace>,
-    /// Whose turn it is last, of the letters that this replica lets wait for the rate.
-    line: Mutex<Timestamp>,
-    jitter: fn() -> f64,
+    senders: Senders,
 }
 
 /// What one look found.
@@ -66,8 +58,8 @@ pub struct Worker {
 pub struct Looked {
     /// Timers that were claimed.
     pub claimed: usize,
-    /// When the next timer is due, of those accounts that were looked at.
-    pub next: Option<Timestamp>,
+    /// When the next timer of each account is due, where nothing is due now.
+    coming: Vec<(Timestamp, AccountId)>,
     /// Accounts that may have more to claim.
     busy: BTreeSet<AccountId>,
     /// How many accounts were looked at.
@@ -77,9 +69,59 @@ pub struct Looked {
 /// What the looks of one run share.
 struct Round<'a> {
     /// Deliveries on their way, which nobody waits for until the end.
-    sending: &'a TaskTracker,
+    sending: TaskTracker,
+    /// Timers that are acted on, while the next ones are looked for.
+    acting: JoinSet<()>,
     stop: &'a CancellationToken,
     beat: &'a (dyn Fn() + Send + Sync),
+}
+
+impl<'a> Round<'a> {
+    fn new(stop: &'a CancellationToken, beat: &'a (dyn Fn() + Send + Sync)) -> Self {
+        Round { sending: TaskTracker::new(), acting: JoinSet::new(), stop, beat }
+    }
+
+    /// Waits until one timer less is acted on; at once when there is none.
+    async fn acted(&mut self) {
+        if let Some(finished) = self.acting.join_next().await {
+            (self.beat)();
+            if let Err(panicked) = finished {
+                // Its claim ends with the lease; a timer that cannot be acted on must not stop all others.
+                tracing::error!(%panicked, "acting on a timer failed in an unforeseen way");
+            }
+        }
+    }
+
+    /// Waits for everything that was begun.
+    async fn finish(mut self) {
+        while !self.acting.is_empty() {
+            self.acted().await;
+        }
+        self.sending.close();
+        self.sending.wait().await;
+    }
+}
+
+/// The accounts whose next timer rings before everybody is looked at again.
+#[derive(Default)]
+struct Coming(BTreeMap<Timestamp, BTreeSet<AccountId>>);
+
+impl Coming {
+    fn add(&mut self, coming: Vec<(Timestamp, AccountId)>, before: Timestamp) {
+        for (due, account) in coming.into_iter().filter(|(due, _)| *due < before) {
+            self.0.entry(due).or_default().insert(account);
+        }
+    }
+
+    /// Takes those whose timer has rung.
+    fn rung(&mut self, now: Timestamp) -> impl Iterator<Item = AccountId> + use<> {
+        let later = self.0.split_off(&(now + Duration::from_millis(1)));
+        std::mem::replace(&mut self.0, later).into_values().flatten()
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        self.0.keys().next().copied()
+    }
 }
 
 impl Worker {
@@ -96,52 +138,49 @@ impl Worker {
         let hands = Hands::new(Arc::clone(&directory), mailer, Arc::clone(&metrics), mail_timeout, time_zone, jitter);
         let hands = Arc::new(hands);
         let couriers = Couriers::new(Arc::clone(&directory), Arc::clone(&hands), Arc::clone(&metrics), poster, jitter);
+        let senders = Senders::new(Arc::clone(&directory), Arc::clone(&hands), metrics, jitter);
         Worker {
             directory,
-            metrics,
             hands,
             couriers: Arc::new(couriers),
             lease: mail_timeout * 2 + Duration::from_secs(15),
-            senders: Arc::new(Semaphore::new(MAILS_AT_ONCE)),
-            pace: None,
-            line: Mutex::default(),
-            jitter,
+            senders,
         }
     }
 
     /// Keeps all replicas together to `pace`; `None` sends as fast as the relay takes them.
     #[must_use]
     pub fn paced(self, pace: Option<Pace>) -> Self {
-        Worker { pace, ..self }
+        Worker { senders: self.senders.paced(pace), ..self }
     }
 
     /// Looks until `stop`, soon after the next timer rings, and at once when this replica made something due. Then it
     /// claims nothing more, gives back what it has not begun, and finishes the deliveries that are on their way; the
     /// caller bounds how long that may take.
     pub async fn run_until(&self, stop: CancellationToken, beat: impl Fn() + Send + Sync) {
-        let sending = TaskTracker::new();
-        let round = Round { sending: &sending, stop: &stop, beat: &beat };
+        let mut round = Round::new(&stop, &beat);
         let mut trouble = None;
-        let mut busy = BTreeSet::new();
-        let mut everywhere_at = Instant::now();
+        let (mut busy, mut coming) = (BTreeSet::new(), Coming::default());
+        // When every account is looked at again, by both clocks.
+        let (mut everywhere_at, mut everywhere_due) = (Instant::now(), Timestamp::EPOCH);
         while !stop.is_cancelled() {
             beat();
             busy.append(&mut self.directory.nudge().take());
+            let now = self.directory.store().now();
             let everywhere = Instant::now() >= everywhere_at;
+            busy.extend(coming.rung(now));
             let accounts = std::mem::take(&mut busy);
             let looked =
-                if everywhere { self.look_everywhere(&round).await } else { self.look(accounts, &round).await };
+                if everywhere { self.look_everywhere(&mut round).await } else { self.look(accounts, &mut round).await };
             match looked {
                 Ok(looked) => {
                     trouble = None;
-                    let pause = pause_of(looked.accounts);
                     if everywhere {
-                        everywhere_at = Instant::now() + pause;
+                        let pause = pause_of(looked.accounts);
+                        (everywhere_at, everywhere_due) = (Instant::now() + pause, now + pause);
+                        coming = Coming::default();
                     }
-                    if let Some(next) = looked.next {
-                        let until = next.since(self.directory.store().now()).max(pause.mul_f64(SHORTEST_PAUSE));
-                        everywhere_at = everywhere_at.min(Instant::now() + until);
-                    }
+                    coming.add(looked.coming, everywhere_due);
                     busy = looked.busy;
                 }
                 Err(error) => {
@@ -152,19 +191,30 @@ impl Worker {
                     }
                     trouble = Some(reason);
                     everywhere_at = Instant::now() + LOOK_EVERY;
+                    coming = Coming::default();
                 }
             }
             if busy.is_empty() {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = self.directory.nudge().woken() => {}
-                    () = tokio::time::sleep_until(everywhere_at) => {}
-                }
+                let next = coming.first().map(|due| due.since(self.directory.store().now()).max(SHORTEST_PAUSE));
+                let until = next.map_or(everywhere_at, |next| everywhere_at.min(Instant::now() + next));
+                self.rest(until, &mut round).await;
             }
         }
-        sending.close();
-        sending.wait().await;
+        round.finish().await;
         self.hands.mailer().transport().close_idle().await;
+    }
+
+    /// Waits until there may be something to look for, and takes note of what is done meanwhile.
+    async fn rest(&self, until: Instant, round: &mut Round<'_>) {
+        let stop = round.stop;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.directory.nudge().woken() => return,
+                () = tokio::time::sleep_until(until) => return,
+                () = round.acted(), if !round.acting.is_empty() => {}
+            }
+        }
     }
 
     /// Looks at every account once and finishes what it claims there.
@@ -172,153 +222,104 @@ impl Worker {
     /// # Errors
     /// Of the store. What was claimed then is free again when its lease ends.
     pub async fn run_one(&self) -> Result<Looked, Error> {
-        let (sending, stop) = (TaskTracker::new(), CancellationToken::new());
-        let looked = self.look_everywhere(&Round { sending: &sending, stop: &stop, beat: &|| {} }).await;
-        sending.close();
-        sending.wait().await;
+        let stop = CancellationToken::new();
+        let mut round = Round::new(&stop, &|| {});
+        let looked = self.look_everywhere(&mut round).await;
+        round.finish().await;
         looked
     }
 
-    async fn look_everywhere(&self, round: &Round<'_>) -> Result<Looked, Error> {
+    async fn look_everywhere(&self, round: &mut Round<'_>) -> Result<Looked, Error> {
         self.look(self.directory.accounts().await?.into_iter().collect(), round).await
     }
 
-    async fn look(&self, accounts: BTreeSet<AccountId>, round: &Round<'_>) -> Result<Looked, Error> {
-        if !self.directory.acts().await? {
-            return Ok(Looked { accounts: accounts.len(), ..Looked::default() });
+    async fn look(&self, accounts: BTreeSet<AccountId>, round: &mut Round<'_>) -> Result<Looked, Error> {
+        let mut looked = Looked { accounts: accounts.len(), ..Looked::default() };
+        if accounts.is_empty() || !self.directory.acts().await? {
+            return Ok(looked);
         }
         let spaces: Vec<Space> = accounts.iter().cloned().map(Space::Account).collect();
         let due = self.directory.store().next_due(&spaces).await?;
-        let mut looked = Looked { accounts: accounts.len(), ..Looked::default() };
-        let mut senders_until = Instant::now() + SENDERS_PATIENCE;
+        let now = self.directory.store().now();
+        let mut ripe = Vec::new();
         for (account, due) in accounts.into_iter().zip(due) {
             match due {
-                Some(due) if due <= self.directory.store().now() => {
-                    if round.stop.is_cancelled() {
-                        break;
-                    }
-                    let claimed = self.drain(&account, &mut senders_until, round).await?;
-                    looked.claimed += claimed;
-                    if claimed > 0 {
-                        looked.busy.insert(account);
-                    }
-                }
-                Some(due) => looked.next = Some(looked.next.map_or(due, |next| next.min(due))),
+                Some(due) if due <= now => ripe.push(account),
+                Some(due) => looked.coming.push((due, account)),
                 None => {}
             }
         }
+        self.drain(ripe, &mut looked, round).await?;
         Ok(looked)
     }
 
-    /// Claims a handful of due timers of an account and acts on them: on those of people at once and side by side, on
-    /// letters by finding them a sender.
-    async fn drain(&self, account: &AccountId, senders_until: &mut Instant, round: &Round<'_>) -> Result<usize, Error> {
-        let claims = self.directory.claim_due(account, CLAIM_AT_ONCE, self.lease).await?;
-        let claimed = claims.len();
-        self.metrics.timers_claimed(u64::try_from(claimed).unwrap_or(u64::MAX));
-        let (letters, others): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| claim.owner.kind == keys::OUTBOX);
-        let (webhooks, others): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|claim| claim.owner.kind == keys::WEBHOOK);
-        let mut acting = JoinSet::new();
-        for claim in others {
-            let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
-            acting.spawn(async move { hands.act(&account, claim, &stop).await });
-        }
-        self.couriers.send(account, webhooks, round.sending, round.stop).await;
-        let sent = self.send(account, letters, senders_until, round).await;
-        while let Some(finished) = acting.join_next().await {
-            (round.beat)();
-            if let Err(panicked) = finished {
-                // Its claim ends with the lease; a timer that cannot be acted on must not stop all others.
-                tracing::error!(%panicked, %account, "acting on a timer failed in an unforeseen way");
+    /// Claims what is due in these accounts and begins to act on it: on timers of people side by side, on letters by
+    /// finding them a sender. The next claims are on their way meanwhile. The first error is returned at the end: what
+    /// was claimed until then is acted on.
+    async fn drain(&self, ripe: Vec<AccountId>, looked: &mut Looked, round: &mut Round<'_>) -> Result<(), Error> {
+        let mut patience = Patience::new();
+        let mut ripe = ripe.into_iter().map(|account| (account, CLAIMS_IN_A_ROW));
+        let mut claiming = JoinSet::new();
+        let claim = |(account, turns): (AccountId, usize)| {
+            let (hands, lease) = (Arc::clone(&self.hands), self.lease);
+            async move {
+                let claimed = hands.claim(&account, CLAIM_AT_ONCE, lease).await;
+                (account, turns - 1, claimed)
             }
-        }
-        sent.map(|()| claimed)
-    }
-
-    /// Finds senders for as many letters as may go now; the others wait for their turn.
-    async fn send(
-        &self,
-        account: &AccountId,
-        letters: Vec<Claim>,
-        senders_until: &mut Instant,
-        round: &Round<'_>,
-    ) -> Result<(), Error> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let grant = self.directory.take_mails(self.pace, letters.len()).await?;
-        self.metrics.mail_paused(grant.is_pause());
-        let (now, wait) = self.in_turn(account, letters, &grant).await?;
-        for claim in now {
-            (round.beat)();
-            let sender = if round.stop.is_cancelled() {
-                Err(claim.due)
-            } else {
-                let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
-                let sender = self.sender(senders_until, round.stop).await;
-                sender.ok_or_else(|| self.directory.store().now() + busy)
-            };
-            match sender {
-                Ok(permit) => {
-                    let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
-                    round.sending.spawn(async move {
-                        hands.deliver(&account, claim, grant.probing, &stop).await;
-                        drop(permit);
-                    });
+        };
+        let mut failed = None;
+        loop {
+            while claiming.len() < CLAIMING_AT_ONCE
+                && failed.is_none()
+                && !round.stop.is_cancelled()
+                && let Some(next) = ripe.next()
+            {
+                claiming.spawn(claim(next));
+            }
+            let (account, turns, claimed) = match claiming.join_next().await {
+                None => return failed.map_or(Ok(()), Err),
+                Some(Err(panicked)) => {
+                    tracing::error!(%panicked, "claiming timers failed in an unforeseen way");
+                    continue;
                 }
-                Err(until) => self.hands.put_off(account, &claim, until).await,
-            }
-        }
-        for claim in wait {
+                Some(Ok(done)) => done,
+            };
             (round.beat)();
-            self.hands.put_off(account, &claim, self.turn(&grant)).await;
+            let begun = match claimed {
+                Ok(claimed) => {
+                    looked.claimed += claimed.count;
+                    if claimed.count > 0 {
+                        looked.busy.insert(account.clone());
+                    }
+                    if claimed.count == CLAIM_AT_ONCE && turns > 0 && !round.stop.is_cancelled() {
+                        claiming.spawn(claim((account.clone(), turns)));
+                    }
+                    self.begin(&account, claimed, &mut patience, round).await
+                }
+                Err(error) => Err(error),
+            };
+            failed = failed.or(begun.err());
         }
-        Ok(())
     }
 
-    /// Those letters that go now and those that wait. When the rate does not allow all, those go first that somebody
-    /// waits for before a screen, whatever the rate.
-    async fn in_turn(
+    async fn begin(
         &self,
         account: &AccountId,
-        mut letters: Vec<Claim>,
-        grant: &Grant,
-    ) -> Result<(Vec<Claim>, Vec<Claim>), Error> {
-        let mut going = grant.letters;
-        if going < letters.len() && !grant.is_pause() {
-            let awaited = self.directory.awaited_letters(account, &letters).await?;
-            letters.sort_by_key(|claim| !awaited.contains(&claim.owner));
-            if awaited.len() > going {
-                self.directory.overdraw_mails(self.pace, awaited.len() - going).await?;
-                going = awaited.len();
+        claimed: Claimed,
+        patience: &mut Patience,
+        round: &mut Round<'_>,
+    ) -> Result<(), Error> {
+        for timer in claimed.timers {
+            while round.acting.len() >= ACTING_AT_ONCE {
+                round.acted().await;
             }
+            let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), round.stop.clone());
+            round.acting.spawn(async move {
+                hands.act(&account, timer, &stop).await;
+            });
         }
-        let waiting = letters.split_off(going.min(letters.len()));
-        Ok((letters, waiting))
-    }
-
-    /// When the next letter that waits is looked at again: each behind the one before, so that a long queue is not
-    /// claimed over and over.
-    fn turn(&self, grant: &Grant) -> Timestamp {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest = self.directory.store().now() + LONGEST_LINE;
-        *line = (*line + grant.interval).max(grant.again_at).min(longest);
-        if grant.is_pause() { grant.again_at } else { *line }
-    }
-
-    /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
-    async fn sender(&self, until: &mut Instant, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let free = Arc::clone(&self.senders).acquire_owned();
-        tokio::select! {
-            biased;
-            permit = free => return permit.ok(),
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep_until((*until).min(Instant::now() + SENDER_PATIENCE)) => {}
-        }
-        *until = Instant::now();
-        None
+        self.couriers.send(account, claimed.webhooks, &round.sending, round.stop).await;
+        self.senders.send(account, claimed.letters, patience, &round.sending, round.stop).await
     }
 }
 

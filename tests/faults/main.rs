@@ -30,6 +30,7 @@ mod cut_off;
 mod disk;
 mod expiry;
 mod in_process;
+mod many;
 mod poison;
 mod random;
 mod relay;

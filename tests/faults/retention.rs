@@ -8,7 +8,7 @@ use usherd::directory::provision::IfMatch;
 use usherd::directory::reconcile::Mode;
 use usherd::domain::user::State;
 use usherd::jobs::schedule::JobName;
-use usherd::jobs::ticker::Ticker;
+use usherd::jobs::ticker::{Calm, Ticker};
 use usherd::metrics::Metrics;
 
 use crate::daemon::{Store, user};
@@ -19,7 +19,7 @@ use crate::in_process::House;
 const TICK: Duration = Duration::from_secs(86_400);
 
 impl House {
-    fn ticker(&self) -> Ticker {
+    pub fn ticker(&self) -> Ticker {
         Ticker {
             directory: self.opened.directory.clone(),
             metrics: Metrics::new().into(),
@@ -27,6 +27,7 @@ impl House {
             digest: self.settings.jobs.schedule(JobName::Digest).clone(),
             reconcile: self.settings.jobs.schedule(JobName::Reconcile).clone(),
             audit_keep: self.settings.audit.keep,
+            calm: Calm::default(),
         }
     }
 

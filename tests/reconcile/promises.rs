@@ -12,7 +12,7 @@ use usherd::directory::{Error, Kind};
 use usherd::domain::ids::AccountId;
 use usherd::domain::user::State;
 use usherd::jobs::schedule::JobName;
-use usherd::jobs::ticker::Ticker;
+use usherd::jobs::ticker::{Calm, Ticker};
 use usherd::metrics::Metrics;
 use usherd::store::{DocumentKey, Entry, Index, Write};
 
@@ -38,6 +38,7 @@ fn ticker(house: &House, metrics: &Arc<Metrics>) -> Ticker {
         digest: house.settings.jobs.schedule(JobName::Digest).clone(),
         reconcile: house.settings.jobs.schedule(JobName::Reconcile).clone(),
         audit_keep: DAY * 90,
+        calm: Calm::default(),
     }
 }
 

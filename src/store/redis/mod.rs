@@ -53,6 +53,8 @@ use crate::domain::time::Timestamp;
 
 /// The version of the keyspace that this release reads and writes.
 const SCHEMA: u64 = 1;
+/// The first timers of so many spaces are asked for at once.
+const DUE_AT_ONCE: usize = 500;
 /// How often the clock is sampled and the primary is looked at.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -229,24 +231,26 @@ impl RedisStore {
             }
             commands
         };
-        let values = if spaces.is_empty() {
-            Vec::new()
-        } else if self.link.is_cluster() {
+        let mut values = Vec::with_capacity(spaces.len());
+        // What is asked meanwhile waits for no more than so many answers.
+        for some in spaces.chunks(DUE_AT_ONCE) {
+            if !self.link.is_cluster() {
+                values.extend(self.ask(&ask(some)).await?);
+                continue;
+            }
             // A pipeline of a cluster stays in one slot, so here each space is a trip, all at the same time.
             let mut trips = JoinSet::new();
-            for (number, space) in spaces.iter().enumerate() {
+            for (number, space) in some.iter().enumerate() {
                 let (link, commands) = (self.link.clone(), ask(std::slice::from_ref(space)));
                 trips.spawn(async move { (number, link.send(&commands, Access::Data, Repeat::Once).await) });
             }
-            let mut values = vec![Value::Nil; spaces.len()];
+            let mut answers = vec![Value::Nil; some.len()];
             while let Some(trip) = trips.join_next().await {
                 let (number, answer) = trip.map_err(|error| StoreError::unavailable(error.to_string()))?;
-                values[number] = answer?.pop().unwrap_or(Value::Nil);
+                answers[number] = answer?.pop().unwrap_or(Value::Nil);
             }
-            values
-        } else {
-            self.ask(&ask(spaces)).await?
-        };
+            values.extend(answers);
+        }
         let first = |value| {
             let first: Vec<(String, f64)> = reply(value)?;
             first.first().map(|(member, score)| timer(member, *score, None).map(|timer| timer.wakes)).transpose()

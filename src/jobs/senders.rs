@@ -1,0 +1,150 @@
+//! Who sends mails when: a bounded number of senders, at the rate of all replicas together.
+//!
+//! Letters for which there is no sender in time, or no room in the rate, go back into the store until it is their turn.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::hands::Hands;
+use crate::directory::mail_queue::{Grant, Pace};
+use crate::directory::{Directory, Error};
+use crate::domain::ids::AccountId;
+use crate::domain::time::Timestamp;
+use crate::metrics::Metrics;
+use crate::store::Claim;
+
+/// So many mails are on their way at once.
+const MAILS_AT_ONCE: usize = 8;
+/// How long one look waits for senders in all, and for each: as long as the relay takes mails at all, its senders stay
+/// busy, and a relay that takes none holds nobody up.
+const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
+const SENDER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a letter is put off that found no sender, give or take half.
+const SENDERS_BUSY: Duration = Duration::from_secs(10);
+/// A letter that waits for its turn is looked at again after this, however long the line is.
+const LONGEST_LINE: Duration = Duration::from_secs(15 * 60);
+
+pub(super) struct Senders {
+    directory: Arc<Directory>,
+    hands: Arc<Hands>,
+    metrics: Arc<Metrics>,
+    free: Arc<Semaphore>,
+    /// `mail.rate`, of all replicas together.
+    pace: Option<Pace>,
+    /// Whose turn it is last, of the letters that this replica lets wait for the rate.
+    line: Mutex<Timestamp>,
+    jitter: fn() -> f64,
+}
+
+/// Until when one look waits for senders.
+pub(super) struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    pub fn new() -> Self {
+        Patience { until: Instant::now() + SENDERS_PATIENCE }
+    }
+}
+
+impl Senders {
+    pub fn new(directory: Arc<Directory>, hands: Arc<Hands>, metrics: Arc<Metrics>, jitter: fn() -> f64) -> Self {
+        let free = Arc::new(Semaphore::new(MAILS_AT_ONCE));
+        Senders { directory, hands, metrics, free, pace: None, line: Mutex::default(), jitter }
+    }
+
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Senders { pace, ..self }
+    }
+
+    /// Finds senders for as many letters as may go now; the others wait for their turn.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn send(
+        &self,
+        account: &AccountId,
+        letters: Vec<Claim>,
+        patience: &mut Patience,
+        sending: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut later = Vec::new();
+        let grant = self.directory.take_mails(self.pace, letters.len()).await?;
+        self.metrics.mail_paused(grant.is_pause());
+        let (now, wait) = self.in_turn(account, letters, &grant).await?;
+        for claim in now {
+            let sender = if stop.is_cancelled() {
+                Err(claim.due)
+            } else {
+                let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
+                let sender = self.sender(patience, stop).await;
+                sender.ok_or_else(|| self.directory.store().now() + busy)
+            };
+            match sender {
+                Ok(permit) => {
+                    let (hands, account, stop) = (Arc::clone(&self.hands), account.clone(), stop.clone());
+                    sending.spawn(async move {
+                        hands.deliver(&account, claim, grant.probing, &stop).await;
+                        drop(permit);
+                    });
+                }
+                Err(until) => later.push((claim, until)),
+            }
+        }
+        later.extend(wait.into_iter().map(|claim| (claim, self.turn(&grant))));
+        self.hands.put_off_all(account, &later).await;
+        Ok(())
+    }
+
+    /// Those letters that go now and those that wait. When the rate does not allow all, those go first that somebody
+    /// waits for before a screen, whatever the rate.
+    async fn in_turn(
+        &self,
+        account: &AccountId,
+        mut letters: Vec<Claim>,
+        grant: &Grant,
+    ) -> Result<(Vec<Claim>, Vec<Claim>), Error> {
+        let mut going = grant.letters;
+        if going < letters.len() && !grant.is_pause() {
+            let awaited = self.directory.awaited_letters(account, &letters).await?;
+            letters.sort_by_key(|claim| !awaited.contains(&claim.owner));
+            if awaited.len() > going {
+                self.directory.overdraw_mails(self.pace, awaited.len() - going).await?;
+                going = awaited.len();
+            }
+        }
+        let waiting = letters.split_off(going.min(letters.len()));
+        Ok((letters, waiting))
+    }
+
+    /// When the next letter that waits is looked at again: each behind the one before, so that a long queue is not
+    /// claimed over and over.
+    fn turn(&self, grant: &Grant) -> Timestamp {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = self.directory.store().now() + LONGEST_LINE;
+        *line = (*line + grant.interval).max(grant.again_at).min(longest);
+        if grant.is_pause() { grant.again_at } else { *line }
+    }
+
+    /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
+    async fn sender(&self, patience: &mut Patience, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.free).acquire_owned();
+        tokio::select! {
+            biased;
+            permit = free => return permit.ok(),
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until(patience.until.min(Instant::now() + SENDER_PATIENCE)) => {}
+        }
+        patience.until = Instant::now();
+        None
+    }
+}
