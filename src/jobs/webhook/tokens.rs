@@ -39,10 +39,12 @@ pub(super) fn verdict(answer: &Result<Answer, String>) -> Verdict {
         Ok(Answer { status: status @ 200..=299, .. }) => {
             Verdict::NotNow(format!("answered {status}: a receiver says 202 when it has taken a token"))
         }
-        Ok(Answer { status: 400, body }) => match serde_json::from_slice::<Refusal>(body.as_deref().unwrap_or_default()) {
-            Ok(refusal) => refused(&refusal),
-            Err(_) => not_taken(400),
-        },
+        Ok(Answer { status: 400, body }) => {
+            match serde_json::from_slice::<Refusal>(body.as_deref().unwrap_or_default()) {
+                Ok(refusal) => refused(&refusal),
+                Err(_) => not_taken(400),
+            }
+        }
         Ok(answer) => not_taken(answer.status),
     }
 }
