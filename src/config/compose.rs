@@ -146,6 +146,8 @@ impl Settings {
                 cursor_timeout: Some(self.scim.cursor_timeout.as_secs()),
             }),
             interop_profile: false,
+            access_tokens: !self.scim.issuers.is_empty(),
+            basic: self.scim.basic,
             documentation_uri: None,
         }
     }
