@@ -108,7 +108,7 @@ impl Directory {
             | Plan::Ids(_)
             | Plan::Unique(..)
             | Plan::Within(_)
-            | Plan::Range(_, Bounds::Prefix(_) | Bounds::Between { .. }) => {
+            | Plan::Range(_, Bounds::Prefix(_) | Bounds::Between { .. } | Bounds::Since { .. }) => {
                 match self.candidates(context, plan, self.settings.queries.max_scan).await? {
                     // A filter may ask for an id that is none.
                     Some(ids) => Source::Ids(ids.into_iter().filter(|id| id.parse::<ResourceId>().is_ok()).collect()),

@@ -17,7 +17,7 @@ use crate::scim::ScimError;
 /// a person meant it, since no other site can see the answer.
 pub async fn caller(service: &Service, asked: &Asked, headers: &HeaderMap) -> Result<Request, Turned> {
     let session = Cookie::SESSION.read(headers, service.settings.secure_cookies);
-    match session.and_then(|value| SessionToken::parse(&value)).filter(|_| asked.bearer.is_none()) {
+    match session.and_then(|value| SessionToken::parse(&value)).filter(|_| asked.credential.is_none()) {
         Some(session) => Ok(session.request(asked.request_id.clone())),
         None => service.identified(asked, Door::Scim).await,
     }

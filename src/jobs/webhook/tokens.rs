@@ -4,9 +4,10 @@ use hyper::header;
 use serde::Deserialize;
 
 use super::couriers::{Verdict, not_taken};
-use super::poster::{Answer, Message};
+use super::poster::Message;
 use crate::domain::text::safe_line;
 use crate::domain::webhook::HookKey;
+use crate::outgoing::Answer;
 
 /// So much of what a receiver says is kept.
 const MAX_REASON: usize = 200;
