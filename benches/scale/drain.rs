@@ -104,7 +104,7 @@ impl Stage {
         let mut connection = runtime.block_on(bare::connect(self.redis.port));
         let mut due = || runtime.block_on(due(&mut connection));
         let timers = due();
-        let redis_before = process::cpu(self.redis.id());
+        let redis_before = process::cpu(process::of_redis(&self.redis));
         self.daemon.run();
         let began = Instant::now();
         while due() == timers {
@@ -128,7 +128,7 @@ impl Stage {
             timers,
             rate: timers as f64 / took,
             daemon_cpu: process::cpu(id),
-            redis_cpu: process::cpu(self.redis.id()) - redis_before,
+            redis_cpu: process::cpu(process::of_redis(&self.redis)) - redis_before,
             peak: process::peak(id),
         }
     }

@@ -28,14 +28,14 @@ pub fn run(runtime: &Runtime, accounts: usize, seconds: usize) {
     let id = daemon.process();
     std::thread::sleep(SETTLE);
     println!("the first {} s after the start took {:.2} s of CPU", SETTLE.as_secs(), process::cpu(id).as_secs_f64());
-    let (began, before, redis_before) = (Instant::now(), process::cpu(id), process::cpu(redis.id()));
+    let (began, before, redis_before) = (Instant::now(), process::cpu(id), process::cpu(process::of_redis(&redis)));
     std::thread::sleep(Duration::from_secs(seconds as u64));
     let took = began.elapsed().as_secs_f64();
     let share = |cpu: Duration| cpu.as_secs_f64() * 100.0 / took;
     println!("CPU of the daemon {:.2} % of a core (target below 1)", share(process::cpu(id) - before));
     println!(
         "CPU of Redis {:.2} %; RSS of the daemon {:.0} MB",
-        share(process::cpu(redis.id()) - redis_before),
+        share(process::cpu(process::of_redis(&redis)) - redis_before),
         process::resident(id)
     );
 }

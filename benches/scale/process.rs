@@ -3,8 +3,16 @@
 use std::fs::read_to_string;
 use std::time::Duration;
 
+use crate::redis_server::RedisServer;
+
 /// The machine's `CLK_TCK`, which is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: u64 = 100;
+
+/// The id of this server's process, as it says itself.
+pub fn of_redis(redis: &RedisServer) -> u32 {
+    let info = redis.ask("INFO server");
+    info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().trim().parse().unwrap()
+}
 
 /// User and system time so far.
 pub fn cpu(id: u32) -> Duration {

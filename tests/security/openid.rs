@@ -300,12 +300,15 @@ async fn whoever_is_no_admin_is_told_the_role_and_whoever_did_not_accept_the_inv
     #[values(Store::Embedded, Store::Redis)] store: Store,
 ) {
     let scene = Scene::open(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]).await;
-    let invitee = usherd::directory::invitations::Invitee {
+    let invitee = usherd::directory::invite::Invitee {
         address: "bob@example.org".parse().unwrap(),
         display_name: None,
+        given_name: None,
+        family_name: None,
         language: None,
         wishes: Default::default(),
         reactivate: false,
+        coming: usherd::directory::invite::Coming::Invited,
     };
     let operator = usherd::directory::accounts::by_operator(&scene.house.account);
     scene.house.directory().invite(&operator, &invitee).await.unwrap();

@@ -65,10 +65,6 @@ impl RedisServer {
         })
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn url(&self) -> StoreUrl {
         format!("redis://127.0.0.1:{}", self.port).parse().unwrap()
     }
