@@ -30,6 +30,11 @@ fn an_admin_changes_settings_runs_jobs_keeps_groups_and_sees_what_needs_attentio
 }
 
 #[test]
+fn people_sign_in_by_an_issuer_of_openid_connect_in_a_browser() {
+    walk("openid.mjs", &["--openid", "yes"]);
+}
+
+#[test]
 fn the_pages_of_the_pictures_are_accessible_with_the_data_of_a_theatre() {
     walk("pictures.mjs", &[]);
 }

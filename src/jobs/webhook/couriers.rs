@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::poster::{Answer, Message, Poster, TIMEOUT};
+use super::poster::{Message, Poster, TIMEOUT};
 use super::tokens;
 use crate::directory::Directory;
 use crate::directory::deliveries::{Delivery, DeliveryFate, DueDelivery, Outgoing, endpoint_of};
@@ -24,6 +24,7 @@ use crate::domain::time::Timestamp;
 use crate::jobs::hands::Hands;
 use crate::jobs::mail::backoff;
 use crate::metrics::{Metrics, WebhookOutcome};
+use crate::outgoing::Answer;
 use crate::store::Claim;
 
 /// So many deliveries are on their way to one endpoint at once, and to all of them together.

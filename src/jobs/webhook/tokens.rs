@@ -4,9 +4,10 @@ use hyper::header;
 use serde::Deserialize;
 
 use super::couriers::{Verdict, not_taken};
-use super::poster::{Answer, Message};
+use super::poster::Message;
 use crate::domain::text::safe_line;
 use crate::domain::webhook::HookKey;
+use crate::outgoing::Answer;
 
 /// So much of what a receiver says is kept.
 const MAX_REASON: usize = 200;
@@ -39,10 +40,12 @@ pub(super) fn verdict(answer: &Result<Answer, String>) -> Verdict {
         Ok(Answer { status: status @ 200..=299, .. }) => {
             Verdict::NotNow(format!("answered {status}: a receiver says 202 when it has taken a token"))
         }
-        Ok(Answer { status: 400, body }) => match serde_json::from_slice::<Refusal>(body) {
-            Ok(refusal) => refused(&refusal),
-            Err(_) => not_taken(400),
-        },
+        Ok(Answer { status: 400, body }) => {
+            match serde_json::from_slice::<Refusal>(body.as_deref().unwrap_or_default()) {
+                Ok(refusal) => refused(&refusal),
+                Err(_) => not_taken(400),
+            }
+        }
         Ok(answer) => not_taken(answer.status),
     }
 }
@@ -81,7 +84,7 @@ mod tests {
     #[case(400, r#"{"err":"invalid_key"}"#, Verdict::NotNow("refused: invalid_key".to_owned()))]
     #[case(400, r#"{"err":"authentication_failed"}"#, Verdict::NotNow("refused: authentication_failed".to_owned()))]
     fn an_answer_means_what_the_rfc_says(#[case] status: u16, #[case] body: &'static str, #[case] means: Verdict) {
-        let answer = Answer { status, body: body.into() };
+        let answer = Answer { status, body: Some(body.into()) };
         assert_eq!(verdict(&Ok(answer)), means);
     }
 }
