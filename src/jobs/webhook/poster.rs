@@ -1,4 +1,4 @@
-//! One POST of a webhook.
+//! One POST of a webhook or a security event token.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of an answer's body is read; the connection ends then.
 const MAX_ANSWER: usize = 4 * 1024;
 
-/// Posts webhooks.
+/// Posts webhooks and tokens.
 pub struct Poster(Client);
 
 /// What goes out.
