@@ -18,6 +18,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod metrics;
+pub mod outgoing;
 pub mod scim;
 pub mod store;
 pub mod telemetry;

@@ -26,6 +26,7 @@ use crate::directory::tokens::{NewToken, Token, TokenSummary};
 use crate::directory::transfer::TransferError;
 use crate::directory::{Directory, Error, entropy};
 use crate::domain::ids::{AccountId, TokenId};
+use crate::domain::secrets::IssuedTo;
 use crate::jobs::mail::Mailer;
 use crate::jobs::schedule::JobName;
 use crate::jobs::worker::Worker;
@@ -185,10 +186,31 @@ async fn account(tools: &Tools<'_>, command: &AccountCommand) -> Result<Output, 
     }
 }
 
+/// A record for the access tokens of a client of an issuer. There is nothing to print but its id.
+async fn issued_token(
+    tools: &Tools<'_>,
+    account: &AccountId,
+    new: NewToken,
+    client: IssuedTo,
+) -> Result<Output, CommandError> {
+    let issuers = &tools.settings.scim.issuers;
+    if !issuers.iter().any(|issuer| issuer.url == client.issuer) {
+        let known = match issuers.as_slice() {
+            [] => "there are none".to_owned(),
+            issuers => issuers.iter().map(|issuer| issuer.url.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        return Err(CommandError::Failed(format!("{} is none of [[scim.issuers]]: {known}", client.issuer)));
+    }
+    let token = tools.directory.create_issued_token(account, new, client.clone()).await?;
+    let words =
+        format!("Access tokens of {client} are those of client {} with the scopes {}.", token.client, token.scopes);
+    Ok(Output { result: token.id.to_string(), words })
+}
+
 async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, CommandError> {
     let directory = tools.directory;
     match command {
-        TokenCommand::Create { account, name, scopes, expires, profile, test } => {
+        TokenCommand::Create { account, name, scopes, expires, profile, test, issuer, subject } => {
             let new = NewToken {
                 client: name.clone(),
                 scopes: scopes.iter().copied().collect(),
@@ -196,6 +218,9 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
                 test: *test,
                 expires: *expires,
             };
+            if let Some((issuer, subject)) = issuer.clone().zip(subject.clone()) {
+                return issued_token(tools, account, new, IssuedTo { issuer, subject }).await;
+            }
             let (token, secret) = directory.create_token(account, new).await?;
             let words = format!(
                 "Token {} of client {} with the scopes {}. It is shown this once:",
@@ -215,7 +240,9 @@ async fn token(tools: &Tools<'_>, command: &TokenCommand) -> Result<Output, Comm
                 };
                 let used = last_used.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
                 let test = if token.test { "\ttest" } else { "" };
-                format!("{}\t{}\t{}\t{}\t{state}\t{used}{test}", token.id, token.client, token.profile, token.scopes)
+                let issued = token.issued_to.as_ref().map(|client| format!("\t{client}")).unwrap_or_default();
+                let Token { id, client, profile, scopes, .. } = token;
+                format!("{id}\t{client}\t{profile}\t{scopes}\t{state}\t{used}{test}{issued}")
             });
             Ok(Output { result: lines.collect::<Vec<_>>().join("\n"), words: String::new() })
         }

@@ -232,7 +232,7 @@ impl Start<'_> {
         }
         let behind = (vital.tracker.clone(), shutdown.soft.clone());
         let Faces { router, scribe, limits, ticker } =
-            Faces::new(settings, public_url, edge, (&directory, &mailer), metrics, behind);
+            Faces::new(settings, public_url, edge, (&directory, &mailer), metrics, behind)?;
         let worker = Worker::new(
             Arc::clone(&directory),
             mailer,

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::issuers::Issuers;
 use super::office::Desks;
 use super::open::{Opened, StartError};
 use super::router;
@@ -37,6 +38,9 @@ pub(super) struct Faces {
 
 impl Faces {
     /// Tasks that a request leaves behind go to `tracker`, and end with `stop`.
+    ///
+    /// # Errors
+    /// [`StartError::IssuerAuthority`].
     pub fn new(
         settings: &Settings,
         public_url: &PublicUrl,
@@ -44,7 +48,8 @@ impl Faces {
         (directory, mailer): (&Arc<Directory>, &Arc<Mailer>),
         metrics: &Arc<Metrics>,
         (tracker, stop): (TaskTracker, CancellationToken),
-    ) -> Self {
+    ) -> Result<Self, StartError> {
+        let issuers = Issuers::new(settings)?;
         let ticker = Arc::new(super::ticker(settings, directory, metrics));
         let (teller, heard) = mpsc::channel(scribe::WAITING);
         let limits = Arc::new(Limits::new(settings.limit_settings(), Arc::clone(metrics)));
@@ -66,16 +71,19 @@ impl Faces {
                     store: if settings.store.url.is_some() { "Redis" } else { "embedded" },
                     mail: mails_go_to(settings),
                 },
+                basic: settings.scim.basic,
                 private_webhooks: settings.webhooks.allow_private,
                 hook_secret: settings.mail.hook_secret.clone(),
             }),
+            access_tokens: Arc::new(issuers.access_tokens()),
+            openid: issuers.relying_party().map(Arc::new),
         };
-        Faces {
+        Ok(Faces {
             router: router::public(service, edge, Arc::clone(metrics)),
             scribe: Scribe::new(Arc::clone(directory), Arc::clone(metrics), heard),
             limits,
             ticker,
-        }
+        })
     }
 }
 
@@ -83,13 +91,13 @@ impl Faces {
 /// requests. Requests are to name the host of the configuration.
 ///
 /// # Errors
-/// [`StartError`] when a host of the configuration cannot be one.
+/// [`StartError`] when a host of the configuration cannot be one, or as [`Faces::new`].
 pub fn routes(settings: &Settings, opened: &Opened) -> Result<Router, StartError> {
     let public_url = settings.http.public_url_at(settings.http.listen);
     let edge = edge_settings(settings, &public_url, settings.http.listen)?;
     let behind = (TaskTracker::new(), CancellationToken::new());
-    Ok(Faces::new(settings, &public_url, edge, (&opened.directory, &opened.mailer), &Arc::new(Metrics::new()), behind)
-        .router)
+    let tools = (&opened.directory, &opened.mailer);
+    Ok(Faces::new(settings, &public_url, edge, tools, &Arc::new(Metrics::new()), behind)?.router)
 }
 
 pub(super) fn edge_settings(

@@ -9,6 +9,7 @@ mod command;
 mod daemon;
 mod faces;
 mod install;
+mod issuers;
 mod keyfile;
 mod mails;
 mod office;

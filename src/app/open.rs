@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::issuers::Issuers;
 use super::keyfile::{self, KeyFileError};
 use super::socket;
 use crate::config::Settings;
@@ -14,8 +15,9 @@ use crate::domain::lifecycle::Due;
 use crate::domain::time::Timestamp;
 use crate::jobs::mail::{MailError, Mailer};
 use crate::jobs::schedule::JobName;
-use crate::jobs::webhook::{Poster, UnusableAuthority};
+use crate::jobs::webhook::Poster;
 use crate::metrics::Metrics;
+use crate::outgoing::UnusableAuthority;
 use crate::store::{OpenError, Store, StoreError};
 
 /// How long to wait before asking an absent store again.
@@ -34,6 +36,8 @@ pub enum StartError {
     Mail(#[from] MailError),
     #[error("webhooks.tls_ca_file: {0}")]
     WebhookAuthority(#[from] UnusableAuthority),
+    #[error("issuers.tls_ca_file: {0}")]
+    IssuerAuthority(UnusableAuthority),
     #[error("the first account could not be made: {0}")]
     Bootstrap(#[from] crate::directory::Error),
     #[error("stopped while waiting for the store")]
@@ -164,7 +168,7 @@ fn timetable(settings: &Settings) -> Box<crate::directory::Timetable> {
     })
 }
 
-/// Tries the store and the relay, and says what answered.
+/// Tries the store, the relay and the issuers of tokens, and says what answered.
 ///
 /// # Errors
 /// [`StartError`] naming the first that did not.
@@ -184,5 +188,6 @@ pub async fn check_connections(settings: &Settings) -> Result<Vec<String>, Start
     let mailer = Mailer::new(&settings.mail_settings("localhost"))?;
     let relay = mailer.transport().check().await;
     let relay = relay.map_err(|failure| StartError::Other(format!("mail relay: {}", failure.text())))?;
-    Ok(vec![store.to_owned(), format!("Mail: {relay}")])
+    let issuers = Issuers::new(settings)?.check().await?;
+    Ok([store.to_owned(), format!("Mail: {relay}")].into_iter().chain(issuers).collect())
 }

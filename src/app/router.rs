@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use serde_json::json;
@@ -15,18 +16,21 @@ use crate::http::edge::{self, EdgeSettings};
 use crate::http::pages::{self, Notice};
 use crate::http::refusal::{Refusal, Refused};
 use crate::http::service::Service;
-use crate::http::{api, console, hooks, invitee, scim};
+use crate::http::{api, authorization, console, hooks, invitee, scim};
 use crate::metrics::Metrics;
 use crate::scim::ScimError;
 
 /// Every route of the public listener, within the layers of the edge.
 pub fn public(service: Service, settings: EdgeSettings, metrics: Arc<Metrics>) -> Router {
-    let routes = Router::new()
+    let by_token = Router::new()
         .route("/scim/v2", any(scim::handle))
         .route("/scim/v2/", any(scim::handle))
         .route("/scim/v2/{*rest}", any(scim::handle))
         .merge(api::router())
         .route("/api/{*rest}", any(api::not_found))
+        .layer(middleware::from_fn_with_state(service.clone(), authorization::challenge));
+    let routes = Router::new()
+        .merge(by_token)
         .merge(hooks::router())
         .merge(invitee::router())
         .merge(console::router())

@@ -187,6 +187,9 @@ pub enum AccountCommand {
 #[serde(rename_all = "kebab-case")]
 pub enum TokenCommand {
     /// Make a token and print it, this once
+    ///
+    /// With --issuer no secret is made: the access tokens (JWT) that the issuer makes for its client --subject may do
+    /// what is said here. The issuer must be one of [[scim.issuers]].
     #[command(after_help = "Example:\n  usherd token create --account acme --name okta --profile okta --expires 90d")]
     Create {
         #[arg(long, value_name = "ID")]
@@ -212,6 +215,12 @@ pub enum TokenCommand {
         /// Mail nobody: see on the console's Provisioning page what would have gone out
         #[arg(long)]
         test: bool,
+        /// Take access tokens of this issuer instead of a secret
+        #[arg(long, value_name = "URL", requires = "subject", value_parser = text)]
+        issuer: Option<String>,
+        /// What the issuer calls the client: the value of the claim scim.issuers.client_claim
+        #[arg(long, value_name = "ID", requires = "issuer", value_parser = text)]
+        subject: Option<String>,
     },
     /// List the tokens of an account, without their secrets
     #[command(after_help = "Example:\n  usherd token list --account acme")]

@@ -168,8 +168,16 @@ mod tests {
                 expires: Some(Duration::from_secs(90 * 86_400)),
                 profile: "okta".into(),
                 test: true,
+                issuer: None,
+                subject: None,
             })
         );
+        let Command::Token(TokenCommand::Create { issuer, subject, .. }) =
+            command("usherd token create --account acme --name entra --issuer https://login.example.com --subject app")
+        else {
+            panic!("another command");
+        };
+        assert_eq!(issuer.zip(subject), Some(("https://login.example.com".into(), "app".into())));
         assert_eq!(
             command("usherd token list --account acme"),
             Command::Token(TokenCommand::List { account: account() })
@@ -326,6 +334,7 @@ mod tests {
     #[case("usherd client held --account acme okta perhaps", 64)]
     #[case("usherd brake reject --account acme", 64)]
     #[case("usherd token create --account acme --name okta --expires 90", 64)]
+    #[case("usherd token create --account acme --name okta --issuer https://login.example.com", 64)]
     #[case("usherd token create --account acme --name okta --scope everything", 64)]
     #[case("usherd webhook add --account acme ftp://a.example/h", 64)]
     #[case("usherd webhook add --account acme https://a.example/h --event user.sneezed", 64)]

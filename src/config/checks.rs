@@ -12,6 +12,7 @@ const SHORT_TTL: Duration = Duration::from_secs(15 * 60);
 
 pub fn check(r: &mut Reader, settings: &Settings) {
     http(r, settings);
+    issuers(r, settings);
     mail(r, settings);
     invitations(r, settings);
     // A list with mistakes is not the one that is meant, so nothing is looked up in it.
@@ -50,6 +51,25 @@ fn http(r: &mut Reader, settings: &Settings) {
     let everyone = http.trusted_proxies.iter().any(|range| range.prefix_len() == 0);
     if everyone {
         r.warn("http.trusted_proxies", "trusts everybody: each client chooses the address that its limits count");
+    }
+}
+
+/// What reaches an issuer has to be allowed to go there.
+fn issuers(r: &mut Reader, settings: &Settings) {
+    if settings.issuers.allow_private {
+        return;
+    }
+    let openid = settings.openid.iter().map(|openid| ("openid.issuer".to_owned(), openid.issuer.as_str()));
+    let of_scim = settings.scim.issuers.iter().enumerate();
+    let of_scim = of_scim.map(|(index, issuer)| (format!("scim.issuers[{index}].url"), issuer.url.as_str()));
+    let plain: Vec<String> =
+        openid.chain(of_scim).filter(|(_, url)| !url.starts_with("https:")).map(|(key, _)| key).collect();
+    for key in plain {
+        r.mistake(
+            &key,
+            "not https: tokens of an issuer that anybody on the way can change are worth nothing; \
+                         issuers.allow_private allows it for tests",
+        );
     }
 }
 

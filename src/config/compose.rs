@@ -142,6 +142,8 @@ impl Settings {
                 cursor_timeout: None,
             }),
             interop_profile: false,
+            access_tokens: !self.scim.issuers.is_empty(),
+            basic: self.scim.basic,
             documentation_uri: None,
         }
     }

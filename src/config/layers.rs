@@ -15,7 +15,7 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 const MAPS: [&str; 1] = ["provisioning.admit_domains"];
 
 /// Keys whose value is a list of tables, for which the environment has no form.
-const TABLES: [&str; 3] = ["roles.account", "roles.project", "licenses"];
+const TABLES: [&str; 4] = ["roles.account", "roles.project", "licenses", "scim.issuers"];
 
 /// The variable that sets a known key.
 pub fn variable_of(key: &str) -> Option<String> {

@@ -8,6 +8,7 @@
 
 mod checks;
 mod compose;
+mod issuers;
 mod layers;
 mod mistakes;
 mod public_url;

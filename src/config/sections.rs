@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::public_url::PublicUrl;
 use super::reader::{Entry, Reader};
-use super::schemas;
 use super::settings::{
-    Audit, Bootstrap, Console, Http, Invitations, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets, Settings,
-    Store, TlsFiles, UnknownMembers, Webhooks,
+    Audit, Bootstrap, Console, Http, Invitations, Issuers, Jobs, Limits, Mail, Ops, Provisioning, Scim, Secrets,
+    Settings, Store, TlsFiles, UnknownMembers, Webhooks,
 };
 use super::values::{
     ADMIT, Expected, count, host, listen, mail_address, mail_domain, mailbox, network, parsed, path, rate, size_in,
     span, span_in, switch, text, time_zone, web_url, word,
 };
+use super::{issuers, schemas};
 use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::BrakeLimit;
 use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
@@ -48,6 +48,11 @@ pub fn settings(r: &mut Reader) -> Settings {
             allow_private: r.value("webhooks.allow_private", switch),
             tls_ca_file: r.optional("webhooks.tls_ca_file", path),
         },
+        issuers: Issuers {
+            allow_private: r.value("issuers.allow_private", switch),
+            tls_ca_file: r.optional("issuers.tls_ca_file", path),
+        },
+        openid: issuers::openid(r),
         invitations: invitations(r),
         provisioning: provisioning(r),
         roles: roles(r),
@@ -268,6 +273,8 @@ fn scim(r: &mut Reader) -> Scim {
         bulk_payload: r.value("scim.bulk_payload", body_size),
         bulk_deadline: r.value("scim.bulk_deadline", span_in(SECOND..=10 * MINUTE)),
         group_reply_members: r.value("scim.group_reply_members", count(0..=100_000)),
+        basic: r.value("scim.basic", switch),
+        issuers: issuers::of_access_tokens(r),
         table: Arc::new(schema_table(r)),
     }
 }

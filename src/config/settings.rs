@@ -18,6 +18,8 @@ use crate::domain::names::EmailAddress;
 use crate::domain::roles::{LicenseSpec, Roles};
 use crate::domain::secrets::ProvisioningToken;
 use crate::http::hooks::HookSecret;
+use crate::http::issuers::access::AccessIssuer;
+use crate::http::issuers::relying_party::OpenIdSettings;
 use crate::http::limits::Rate;
 use crate::jobs::mail::RelayUrl;
 use crate::jobs::schedule::{JobName, Schedule};
@@ -33,6 +35,9 @@ pub struct Settings {
     pub store: Store,
     pub mail: Mail,
     pub webhooks: Webhooks,
+    pub issuers: Issuers,
+    /// `None`: people sign in by mailed codes only.
+    pub openid: Option<OpenIdSettings>,
     pub invitations: Invitations,
     pub provisioning: Provisioning,
     pub roles: Roles,
@@ -120,6 +125,15 @@ pub struct Mail {
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     /// Whether they may go to addresses of an intranet and of this host, and over http.
+    pub allow_private: bool,
+    /// Certificate authorities that are trusted besides those of browsers.
+    pub tls_ca_file: Option<PathBuf>,
+}
+
+/// How issuers of tokens are reached.
+#[derive(Debug, Clone)]
+pub struct Issuers {
+    /// Whether they may be at addresses of an intranet and of this host, and over http.
     pub allow_private: bool,
     /// Certificate authorities that are trusted besides those of browsers.
     pub tls_ca_file: Option<PathBuf>,
@@ -218,6 +232,10 @@ pub struct Scim {
     pub bulk_payload: usize,
     pub bulk_deadline: Duration,
     pub group_reply_members: u32,
+    /// Whether a token is taken as the password of HTTP Basic.
+    pub basic: bool,
+    /// Whose access tokens are taken.
+    pub issuers: Vec<AccessIssuer>,
     /// With what `scim.schemas_dir` adds.
     pub table: Arc<SchemaTable>,
 }

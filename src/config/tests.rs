@@ -181,6 +181,33 @@ fn every_kind_of_value_can_be_set_in_the_environment() {
 }
 
 #[test]
+fn an_issuer_of_sign_ins_is_whole_and_at_https() {
+    let (issuer, client) = ("USHERD_OPENID__ISSUER", ("USHERD_OPENID__CLIENT_ID", "usherd"));
+    assert_eq!(only(from_env(&[(issuer, "https://login.example.com/t")])).key, "openid.client_id");
+    assert_eq!(only(from_env(&[client])).key, "openid.issuer");
+    assert_eq!(only(from_env(&[(issuer, "https://login.example.com?t=1"), client])).key, "openid.issuer");
+    assert_eq!(only(from_env(&[(issuer, "http://login.example.com"), client])).key, "openid.issuer");
+    let private = ("USHERD_ISSUERS__ALLOW_PRIVATE", "true");
+    let openid = from_env(&[(issuer, "http://login.example.com/t"), client, private]).unwrap().settings.openid.unwrap();
+    assert_eq!((openid.issuer.as_str(), openid.name.as_str()), ("http://login.example.com/t", "login.example.com"));
+    assert!(openid.client_secret.is_none() && !openid.trust_email);
+    assert!(from_env(&[]).unwrap().settings.openid.is_none());
+}
+
+#[test]
+fn issuers_of_access_tokens_stand_in_the_file_each_once() {
+    let one = "[[scim.issuers]]\nurl = \"https://login.example.com/t/\"\naudience = \"usherd\"\n";
+    let issuers = from_file(one).unwrap().settings.scim.issuers;
+    let [issuer] = issuers.as_slice() else { panic!("{issuers:?}") };
+    assert_eq!((issuer.url.as_str(), issuer.client_claim.as_str()), ("https://login.example.com/t/", "sub"));
+    assert_eq!(only(from_file(&format!("{one}{one}"))).key, "scim.issuers[1].url");
+    assert_eq!(only(from_file(&format!("{one}claim = \"azp\"\n"))).key, "scim.issuers[0].claim");
+    assert_eq!(only(from_file(&one.replace("https:", "http:"))).key, "scim.issuers[0].url");
+    let half = "[[scim.issuers]]\nurl = \"https://login.example.com\"\n";
+    assert_eq!(only(from_file(half)).key, "scim.issuers[0].audience");
+}
+
+#[test]
 fn reminders_can_be_switched_off() {
     let remind_after = |value| {
         from_env(&[("USHERD_INVITATIONS__REMIND_AFTER", value)]).map(|loaded| loaded.settings.invitations.remind_after)

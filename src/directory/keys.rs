@@ -24,7 +24,7 @@
 //! | `census` | `days` | [`super::census::Day`]s | – |
 //!
 //! In the space of the installation: `signing-keys`/`fingerprints`, `mail-queue`/`state`
-//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique key [`TOKEN_HASH`]. In every
+//! ([`super::mail_queue::MailQueue`]), `import`/`state`, the index [`ACCOUNTS`], the unique keys [`TOKEN_HASH`] and [`TOKEN_ISSUED`]. In every
 //! space that an import wrote to: `import`/`progress`, until `usherd resume`.
 
 use super::kind::Kind;
@@ -76,6 +76,9 @@ pub const PROJECT_NAME: &str = "project.displayName";
 pub const LICENSE_NAME: &str = "license.displayName";
 /// Unique, in the space of the installation: hash of a provisioning token → account and token id. Never changes.
 pub const TOKEN_HASH: &str = "token.hash";
+/// Unique, in the space of the installation: hash of a client of an issuer ([`crate::domain::secrets::IssuedTo`]) →
+/// account and token id. Apart from [`TOKEN_HASH`], so that nobody's secret can be somebody's name.
+pub const TOKEN_ISSUED: &str = "token.issued";
 
 /// All users, in the order they were made.
 pub const USERS: &str = "user";

@@ -61,9 +61,10 @@ pub struct SignedIn {
     pub role: String,
     /// When the session was used last, to the minute.
     pub seen: Timestamp,
-    /// When they proved last who they are.
-    pub proven: Timestamp,
-    /// Whether they typed a mailed code in this session; others begin by an accepted link.
+    /// When they proved last who they are; `None` where an issuer let them in and does not say when it asked them.
+    pub proven: Option<Timestamp>,
+    /// Whether they proved in this session that the address is theirs, by a mailed code or to the issuer; others begin
+    /// by an accepted link.
     pub by_code: bool,
     /// Where their codes are mailed.
     pub address: Option<EmailAddress>,
@@ -72,7 +73,7 @@ pub struct SignedIn {
 impl SignedIn {
     /// Whether they have proven lately who they are, as [`PROOF`] wants it.
     pub fn is_proven(&self, now: Timestamp) -> bool {
-        now.since(self.proven) < PROOF
+        self.proven.is_some_and(|at| now.since(at) < PROOF)
     }
 }
 

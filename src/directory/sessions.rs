@@ -78,9 +78,12 @@ pub struct Session {
     pub hash: TokenHash,
     pub began: Timestamp,
     pub seen: Timestamp,
-    /// When the person typed a mailed code last.
+    /// When the person typed a mailed code last, or proved themselves to the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Timestamp>,
+    /// Begun on an issuer's word, which may rest on a sign-in of hours ago: that it began proves nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_issuer: bool,
 }
 
 impl Session {
@@ -94,8 +97,9 @@ impl Session {
     }
 
     /// When the person proved last who they are: by signing in, or again.
-    pub fn proven_at(&self) -> Timestamp {
-        self.proven.map_or(self.began, |proven| proven.max(self.began))
+    pub fn proven_at(&self) -> Option<Timestamp> {
+        let began = (!self.by_issuer).then_some(self.began);
+        began.into_iter().chain(self.proven).max()
     }
 }
 
@@ -115,10 +119,15 @@ impl Sessions {
 
     /// Begins one; those that are over go.
     pub(super) fn begin(&mut self, hash: TokenHash, now: Timestamp) {
+        self.add(Session { hash, began: now, seen: now, proven: None, by_issuer: false });
+    }
+
+    fn add(&mut self, session: Session) {
+        let now = session.began;
         self.0.retain(|session| session.is_alive(now));
         let surplus = (self.0.len() + 1).saturating_sub(MAX_SESSIONS);
         self.0.drain(..surplus);
-        self.0.push(Session { hash, began: now, seen: now, proven: None });
+        self.0.push(session);
     }
 
     fn end(&mut self, hash: &TokenHash) {
@@ -170,6 +179,20 @@ impl Directory {
     pub async fn begin_session(&self, account: &AccountId, user: ResourceId) -> Result<SessionToken, Error> {
         let token = SessionToken::new(account, user);
         self.change_sessions(&token, |sessions, now| sessions.begin(token.hash(), now)).await?;
+        Ok(token)
+    }
+
+    /// Begins a session of somebody who proved themselves to an issuer at `authenticated`, or who knows when.
+    pub(super) async fn begin_session_by_issuer(
+        &self,
+        account: &AccountId,
+        user: ResourceId,
+        authenticated: Option<Timestamp>,
+    ) -> Result<SessionToken, Error> {
+        let token = SessionToken::new(account, user);
+        let hash = token.hash();
+        let session = |now| Session { hash, began: now, seen: now, proven: authenticated, by_issuer: true };
+        self.change_sessions(&token, |sessions, now| sessions.add(session(now))).await?;
         Ok(token)
     }
 
@@ -279,11 +302,25 @@ mod tests {
     #[test]
     fn signing_in_is_a_proof_and_a_later_one_counts_from_then() {
         let (mut sessions, hash, now) = begun();
-        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), now);
+        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), Some(now));
         sessions.touch(&hash, now + MINUTE * 6);
-        assert_eq!(sessions.living(&hash, now + MINUTE * 6).unwrap().proven_at(), now, "using it proves nothing");
+        assert_eq!(sessions.living(&hash, now + MINUTE * 6).unwrap().proven_at(), Some(now), "using it proves nothing");
         sessions.prove(&hash, now + MINUTE * 7);
-        assert_eq!(sessions.living(&hash, now + MINUTE * 7).unwrap().proven_at(), now + MINUTE * 7);
+        assert_eq!(sessions.living(&hash, now + MINUTE * 7).unwrap().proven_at(), Some(now + MINUTE * 7));
+    }
+
+    #[test]
+    fn an_issuer_s_word_proves_no_more_than_it_says() {
+        let (mut sessions, _, now) = begun();
+        let hash = TokenHash::of("by an issuer");
+        let session = |proven| Session { hash, began: now, seen: now, proven, by_issuer: true };
+        sessions.add(session(None));
+        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), None);
+        sessions.end(&hash);
+        sessions.add(session(Some(now - MINUTE * 60)));
+        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), Some(now - MINUTE * 60));
+        sessions.prove(&hash, now + MINUTE);
+        assert_eq!(sessions.living(&hash, now).unwrap().proven_at(), Some(now + MINUTE));
     }
 
     #[test]

@@ -274,18 +274,22 @@ impl Directory {
         tag.map(|tag| Code::of(tag.as_bytes())).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    async fn one_who_signs_in(&self, context: &Context, address: &EmailAddress) -> Result<Option<UserRecord>, Error> {
+    pub(super) async fn one_who_signs_in(
+        &self,
+        context: &Context,
+        address: &EmailAddress,
+    ) -> Result<Option<UserRecord>, Error> {
         let found = self.find_by_sign_in_address(context, address).await?;
         Ok(found.filter(|record| record.user.state() == State::A))
     }
 }
 
-fn visitor(account: &AccountId, request_id: Option<&str>) -> Request {
+pub(super) fn visitor(account: &AccountId, request_id: Option<&str>) -> Request {
     let request_id = request_id.map(str::to_owned);
     Request::trusted(account.clone(), Actor { channel: Door::Console, name: "sign-in".to_owned(), request_id })
 }
 
-fn audited(context: &Context, what: &str, user: ResourceId) -> Write {
+pub(super) fn audited(context: &Context, what: &str, user: ResourceId) -> Write {
     let actor = Actor { name: user.to_string(), ..context.actor.clone() };
     AuditEvent { user: Some(user), ..AuditEvent::new(context.now, actor, what) }.write()
 }

@@ -71,7 +71,7 @@ impl Directory {
             }
             let mut batch = batch(&context, id, "token.rotated");
             let rotation = Rotation { overlap, expires, now: context.now };
-            let mut successor = rotation.plan(old, document.revision, &mut batch);
+            let mut successor = rotation.plan(old, document.revision, &mut batch)?;
             // Whoever mails nobody makes no token that does.
             successor.test |= context.token.as_ref().is_some_and(|token| token.test);
             batch.writes.push(audit(&context, successor.id, "token.created").write());

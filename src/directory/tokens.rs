@@ -19,7 +19,7 @@ use super::{Directory, keys};
 use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::lifecycle::Alert;
 use crate::domain::names::ClientName;
-use crate::domain::secrets::{ProvisioningToken, Scopes, TokenHash};
+use crate::domain::secrets::{IssuedTo, ProvisioningToken, Scopes, TokenHash};
 use crate::domain::time::Timestamp;
 use crate::store::{Batch, Check, Claim, Entry, Index, Space, Write};
 
@@ -44,6 +44,9 @@ pub struct Token {
     /// start would take the secret for a new one, and bring a revoked token back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub configured: bool,
+    /// Whose access tokens speak for this record, instead of a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_to: Option<IssuedTo>,
 }
 
 /// A token with what is known of its use.
@@ -81,6 +84,7 @@ impl NewToken {
             expires_at: self.expires.map(|span| now + span),
             revoked_at: None,
             configured: false,
+            issued_to: None,
         }
     }
 }
@@ -155,15 +159,24 @@ impl Directory {
         if let Some(owner) = self.tokens.lookup(&hash) {
             return Ok(owner);
         }
-        let stored = self.store.lookup(&Space::Installation, keys::TOKEN_HASH, &[&hash.to_string()]).await?;
-        let owner = stored.into_iter().next().flatten().ok_or(Error::Unauthorized)?;
-        let (account, token) = owner.split_once('/').ok_or_else(|| Error::damaged("token hash", "no separator"))?;
-        let owner = (
-            account.parse().map_err(|error| Error::damaged("token hash", error))?,
-            token.parse().map_err(|error| Error::damaged("token hash", error))?,
-        );
+        let owner = self.owner(keys::TOKEN_HASH, &hash).await?.ok_or(Error::Unauthorized)?;
         self.tokens.remember(hash, owner.clone());
         Ok(owner)
+    }
+
+    /// Where the hash of a credential leads.
+    pub(super) async fn owner(
+        &self,
+        unique: &'static str,
+        hash: &TokenHash,
+    ) -> Result<Option<(AccountId, TokenId)>, Error> {
+        let stored = self.store.lookup(&Space::Installation, unique, &[&hash.to_string()]).await?;
+        let Some(owner) = stored.into_iter().next().flatten() else { return Ok(None) };
+        let (account, token) = owner.split_once('/').ok_or_else(|| Error::damaged("token hash", "no separator"))?;
+        Ok(Some((
+            account.parse().map_err(|error| Error::damaged("token hash", error))?,
+            token.parse().map_err(|error| Error::damaged("token hash", error))?,
+        )))
     }
 
     /// Makes a token. The secret is in the answer and nowhere else.
@@ -267,7 +280,7 @@ impl Directory {
             let document = document.ok_or_else(|| unknown(id))?;
             let rotation = Rotation { overlap, expires, now: self.store.now() };
             let mut batch = Batch::new(entropy::commit_id(rotation.now));
-            let successor = rotation.plan(read_token(&document.body)?, document.revision, &mut batch);
+            let successor = rotation.plan(read_token(&document.body)?, document.revision, &mut batch)?;
             self.store_token(account, successor, batch).await
         })
     }
@@ -335,12 +348,21 @@ pub(super) struct Rotation {
 impl Rotation {
     /// The end of `old`, read at `revision`, and its successor, whose record belongs into the same batch: there is
     /// never a second token without an end of the first.
-    pub fn plan(&self, mut old: Token, revision: u64, batch: &mut Batch) -> Token {
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one whose secrets an issuer makes.
+    pub fn plan(&self, mut old: Token, revision: u64, batch: &mut Batch) -> Result<Token, Error> {
+        if old.issued_to.is_some() {
+            return Err(Error::Invalid(
+                "its issuer makes the tokens of this client and renews them by itself: there is nothing to rotate"
+                    .to_owned(),
+            ));
+        }
         let successor = NewToken::after(old.clone(), self.expires).with_id(entropy::token_id(self.now), self.now);
         old.end_by(self.now + self.overlap);
         batch.checks.push(Check::Revision { key: keys::token(old.id), revision });
         plan_token(&old, revision + 1, self.now, batch);
-        successor
+        Ok(successor)
     }
 }
 
@@ -353,7 +375,7 @@ pub(super) fn unknown(id: TokenId) -> Error {
 }
 
 /// The token in its account, unless it is there.
-fn record(token: &Token, batch: &mut Batch) {
+pub(super) fn record(token: &Token, batch: &mut Batch) {
     batch.checks.push(Check::Absent { key: keys::token(token.id) });
     plan_token(token, 1, token.created, batch);
     batch.writes.push(Write::IndexAdd { index: Index::new(keys::TOKENS), entry: entry(token) });

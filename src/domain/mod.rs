@@ -2,6 +2,7 @@
 //! a user as one pure transition function, invitation tokens, roles, the words of each language. `now`, random numbers and new ids are arguments.
 
 pub mod ids;
+pub mod jwt;
 pub mod lifecycle;
 pub mod message_id;
 pub mod names;

@@ -64,6 +64,29 @@ impl fmt::Debug for ProvisioningToken {
     }
 }
 
+/// A client of an issuer: whoever has an access token that the issuer made for this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedTo {
+    /// As it stands in the claim `iss`.
+    pub issuer: String,
+    /// As the issuer names it.
+    pub subject: String,
+}
+
+impl IssuedTo {
+    /// By what it is found. The length keeps the two apart.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&format!("{} {} {}", self.issuer.len(), self.issuer, self.subject))
+    }
+}
+
+/// `NAME at ISSUER`.
+impl fmt::Display for IssuedTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.subject, self.issuer)
+    }
+}
+
 /// A text that is no hash of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a token hash is 64 lower-case hexadecimal digits")]

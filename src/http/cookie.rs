@@ -23,6 +23,8 @@ impl Cookie {
     pub const SESSION: Cookie = Cookie { names: ["__Host-usherd-session", "usherd-session"], max_age: None };
     /// What a browser that is signing in keeps: its form's secret, and which code it asked for.
     pub const SIGN_IN: Cookie = Cookie { names: ["__Host-usherd-sign-in", "usherd-sign-in"], max_age: Some(1_200) };
+    /// What a browser that is at the issuer has to bring back.
+    pub const OPENID: Cookie = Cookie { names: ["__Host-usherd-openid", "usherd-openid"], max_age: Some(600) };
     /// What the next page of the console is to say.
     pub const NOTE: Cookie = Cookie { names: ["__Host-usherd-note", "usherd-note"], max_age: Some(60) };
 

@@ -15,6 +15,7 @@
 //! Layers that refuse a request know nothing of SCIM or HTML: they hand a [`refusal::Refusal`] to one renderer.
 
 pub mod api;
+pub mod authorization;
 pub mod bounds;
 pub mod client_address;
 pub mod console;
@@ -26,6 +27,7 @@ pub mod headers;
 pub mod hooks;
 pub mod hosts;
 pub mod invitee;
+pub mod issuers;
 pub mod limits;
 pub mod office;
 pub mod ops;

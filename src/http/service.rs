@@ -4,16 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request as HttpRequest;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap};
 
+use super::authorization::Credential;
 use super::client_address::ClientAddress;
 use super::hooks::HookSecret;
+use super::issuers::IssuerError;
+use super::issuers::access::AccessTokens;
+use super::issuers::relying_party::RelyingParty;
 use super::limits::{Limits, Throttled};
 use super::office::Office;
 use super::request_id::RequestId;
 use super::scim::Teller;
 use super::streams::Streams;
 use crate::directory::{Access, Directory, Door, Error, Request};
+use crate::domain::ids::{AccountId, TokenId};
 use crate::domain::words::Languages;
 use crate::metrics::Metrics;
 use crate::scim::discovery;
@@ -30,6 +35,10 @@ pub struct Service {
     /// Of the pages for invited people.
     pub words: Arc<Languages>,
     pub settings: Arc<ServiceSettings>,
+    /// The issuers whose access tokens are taken.
+    pub access_tokens: Arc<AccessTokens>,
+    /// By which people sign in to the console, besides mailed codes.
+    pub openid: Option<Arc<RelyingParty>>,
 }
 
 /// What handlers need to know of the configuration.
@@ -44,6 +53,8 @@ pub struct ServiceSettings {
     /// From which hosts the console shows pictures, besides data URLs.
     pub photo_hosts: Vec<String>,
     pub installation: Installation,
+    /// Whether SCIM takes a token as the password of HTTP Basic.
+    pub basic: bool,
     /// Whether webhooks may go over http, as `webhooks.allow_private` says.
     pub private_webhooks: bool,
     /// What reports of the mail service are signed with; `None`: there are none.
@@ -65,7 +76,13 @@ pub struct Installation {
 pub enum Turned {
     Away(Error),
     Throttled(Throttled),
+    /// The issuer of the token does not say its keys at the moment, so that nobody knows whether the token is right.
+    IssuerAway,
 }
+
+/// What whoever is turned away for want of an issuer reads.
+pub const ISSUER_AWAY: &str =
+    "the issuer of this token does not say its keys at the moment; repeating the request is safe";
 
 impl From<Throttled> for Turned {
     fn from(throttled: Throttled) -> Self {
@@ -84,7 +101,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Turned::Away`] without a token of ours; [`Turned::Throttled`] above a limit: strangers by address, tokens by
-    /// token.
+    /// token; [`Turned::IssuerAway`].
     pub async fn caller(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
         let caller = self.identified(asked, door).await?;
         self.admit(&caller)?;
@@ -96,19 +113,34 @@ impl Service {
     /// # Errors
     /// As there, but for the limit of the token.
     pub async fn identified(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
-        let identified = match &asked.bearer {
-            Some(secret) => self.directory.identify(secret).await,
-            None => Err(Error::Unauthorized),
+        let turned = match self.owner_of(asked.credential.as_ref(), door).await {
+            Ok((account, token)) => return Ok(Request::by_token(account, token, door, asked.request_id.clone())),
+            Err(turned) => turned,
         };
-        match identified {
-            Ok((account, token)) => Ok(Request::by_token(account, token, door, asked.request_id.clone())),
-            Err(Error::Unauthorized) => {
-                if let Some(client) = asked.client {
-                    self.limits.admit_stranger(client).map_err(Turned::Throttled)?;
+        // Whoever may be guessing is slowed down.
+        let is_stranger = matches!(turned, Turned::Away(Error::Unauthorized) | Turned::IssuerAway);
+        if let Some(client) = asked.client.filter(|_| is_stranger) {
+            self.limits.admit_stranger(client).map_err(Turned::Throttled)?;
+        }
+        Err(turned)
+    }
+
+    async fn owner_of(&self, credential: Option<&Credential>, door: Door) -> Result<(AccountId, TokenId), Turned> {
+        match credential {
+            Some(Credential::Bearer(text)) => {
+                let now = self.directory.store().now();
+                match self.access_tokens.verify(text, now).await {
+                    Ok(Some(client)) => Ok(self.directory.identify_issued(&client).await?),
+                    Ok(None) => Ok(self.directory.identify(text).await?),
+                    Err(IssuerError::Invalid(_)) => Err(Error::Unauthorized.into()),
+                    Err(IssuerError::Away(_)) => Err(Turned::IssuerAway),
                 }
-                Err(Turned::Away(Error::Unauthorized))
             }
-            Err(error) => Err(Turned::Away(error)),
+            // For connectors that speak SCIM and know nothing else.
+            Some(Credential::Basic { password }) if door == Door::Scim && self.settings.basic => {
+                Ok(self.directory.identify(password).await?)
+            }
+            Some(Credential::Basic { .. }) | None => Err(Error::Unauthorized.into()),
         }
     }
 
@@ -127,8 +159,7 @@ impl Service {
 /// What a request says about who asks.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The credential, of any scheme: Okta sends what the admin typed, with or without `Bearer`.
-    pub bearer: Option<String>,
+    pub credential: Option<Credential>,
     pub request_id: Option<String>,
     pub client: Option<IpAddr>,
 }
@@ -140,19 +171,9 @@ impl Asked {
 
     pub fn of_head(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Asked {
-            bearer: bearer(headers),
+            credential: Credential::of(headers),
             request_id: extensions.get::<RequestId>().map(|id| id.as_str().to_owned()),
             client: extensions.get::<ClientAddress>().map(|client| client.0),
         }
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
-    let secret = match value.split_once(' ') {
-        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
-        Some(_) => return None,
-        None => value,
-    };
-    (!secret.is_empty()).then(|| secret.to_owned())
 }

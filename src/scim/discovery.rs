@@ -21,6 +21,10 @@ pub struct Limits {
     pub pagination: Option<Pagination>,
     /// Whether this server keeps to draft-zollner-scim-interop-profile; said only when it does.
     pub interop_profile: bool,
+    /// Whether access tokens of configured issuers are taken.
+    pub access_tokens: bool,
+    /// Whether a token is taken as the password of HTTP Basic.
+    pub basic: bool,
     pub documentation_uri: Option<String>,
 }
 
@@ -69,18 +73,37 @@ pub fn service_provider_config(limits: &Limits, base: &str) -> Value {
     if limits.interop_profile {
         out.insert("interopProfileConformant".into(), true.into());
     }
-    out.insert(
-        "authenticationSchemes".into(),
-        json!([{
-            "type": "oauthbearertoken",
-            "name": "Bearer token",
-            "description": "A provisioning token of the account in the Authorization header",
-            "specUri": "https://www.rfc-editor.org/info/rfc6750",
-            "primary": true,
-        }]),
-    );
+    out.insert("authenticationSchemes".into(), authentication_schemes(limits));
     out.insert("meta".into(), meta("ServiceProviderConfig", format!("{base}/ServiceProviderConfig")));
     Value::Object(out)
+}
+
+/// RFC 7643 §5. Whoever may ask with the one may ask with the others: all lead to a token of the account.
+fn authentication_schemes(limits: &Limits) -> Value {
+    let bearer = json!({
+        "type": "oauthbearertoken",
+        "name": "Bearer token",
+        "description": "A provisioning token of the account in the Authorization header",
+        "specUri": "https://www.rfc-editor.org/info/rfc6750",
+        "primary": true,
+    });
+    let access_token = json!({
+        "type": "oauth2",
+        "name": "OAuth 2.0 access token",
+        "description": "A JWT that a configured issuer made for a client which the account knows",
+        "specUri": "https://www.rfc-editor.org/info/rfc9068",
+        "primary": false,
+    });
+    let basic = json!({
+        "type": "httpbasic",
+        "name": "HTTP Basic",
+        "description": "A provisioning token of the account as the password, with any user name",
+        "specUri": "https://www.rfc-editor.org/info/rfc7617",
+        "primary": false,
+    });
+    let others = [(limits.access_tokens, access_token), (limits.basic, basic)];
+    let others = others.into_iter().filter_map(|(is_on, scheme)| is_on.then_some(scheme));
+    std::iter::once(bearer).chain(others).collect()
 }
 
 fn pagination_json(pagination: Pagination) -> Value {
@@ -169,6 +192,8 @@ mod tests {
             etag: true,
             pagination: None,
             interop_profile: false,
+            access_tokens: false,
+            basic: false,
             documentation_uri: None,
         }
     }
@@ -215,6 +240,19 @@ mod tests {
             json!({"cursor": true, "index": true, "defaultPaginationMethod": "index", "defaultPageSize": 100,
                    "maxPageSize": 1000, "cursorTimeout": 3600})
         );
+    }
+
+    #[test]
+    fn each_way_to_authenticate_is_advertised_where_it_is_open() {
+        let types = |access_tokens, basic| {
+            let config = service_provider_config(&Limits { access_tokens, basic, ..limits() }, BASE);
+            let schemes = config["authenticationSchemes"].as_array().expect("schemes").clone();
+            assert_eq!(schemes.iter().filter(|scheme| scheme["primary"] == true).count(), 1);
+            schemes.iter().map(|scheme| scheme["type"].as_str().expect("a type").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(types(false, false), ["oauthbearertoken"]);
+        assert_eq!(types(true, true), ["oauthbearertoken", "oauth2", "httpbasic"]);
+        assert_eq!(types(false, true), ["oauthbearertoken", "httpbasic"]);
     }
 
     #[test]

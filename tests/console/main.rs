@@ -42,6 +42,11 @@ fn pages_show_what_happens_and_how_it_went_in_a_browser() {
 }
 
 #[test]
+fn people_sign_in_by_an_issuer_of_openid_connect_in_a_browser() {
+    walk("openid.mjs", &["--openid", "yes"]);
+}
+
+#[test]
 fn the_pages_of_the_pictures_are_accessible_with_the_data_of_a_theatre() {
     walk("pictures.mjs", &[]);
 }

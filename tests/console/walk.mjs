@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { ADMIN, start } from "./daemon.mjs";
+import { CLIENT, startIssuer } from "./issuer.mjs";
 
 const option = (name, usual) => {
   const at = process.argv.indexOf(name);
@@ -24,11 +25,16 @@ export const WALKS = [
 ];
 
 export const tally = { steps: 0, pages: 0, heaviest: 0 };
+const issuer = option("--openid", null) && (await startIssuer());
 // The brake acts on the third person, so that a walk can see it.
 export const daemon = await start(resolve(option("--binary", "target/debug/usherd")), {
   USHERD_PROVISIONING__BRAKE__MIN: "2",
   USHERD_PROVISIONING__BRAKE__PERCENT: "1",
   ...(option("--store-url", null) && { USHERD_STORE__URL: option("--store-url", null) }),
+  ...(issuer && {
+    USHERD_ISSUERS__ALLOW_PRIVATE: "true", USHERD_OPENID__ISSUER: issuer.url, USHERD_OPENID__NAME: "Hollis ID",
+    USHERD_OPENID__CLIENT_ID: CLIENT.id, USHERD_OPENID__CLIENT_SECRET: CLIENT.secret,
+  }),
   ...(option("--mail-url", null) && { USHERD_MAIL__URL: option("--mail-url", null), USHERD_MAIL__FROM: "usherd <no-reply@hollis.example>" }),
 });
 export const browser = await chromium.launch({
@@ -47,6 +53,7 @@ export async function run(walk) {
   } finally {
     await browser.close();
     await daemon.stop();
+    await issuer?.stop();
   }
 }
 

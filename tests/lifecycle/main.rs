@@ -11,9 +11,14 @@ mod daemon;
 #[path = "../support/house.rs"]
 #[expect(dead_code, reason = "what only other suites need")]
 mod house;
+#[path = "../support/issuer.rs"]
+#[expect(dead_code, reason = "what only the tests of sign-in need")]
+mod issuer;
 #[path = "../support/redis_server.rs"]
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
+#[path = "../support/faces.rs"]
+mod requests;
 #[path = "../support/smtp/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of the mails need")]
 mod smtp;

@@ -12,7 +12,18 @@ mod daemon;
 mod redis_server;
 
 mod addresses;
+#[path = "../support/house.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod house;
+#[path = "../support/issuer.rs"]
+mod issuer;
+#[path = "../support/faces.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
+mod requests;
+
 mod api;
+mod issuers;
+mod openid;
 mod pictures;
 mod refusals;
 mod rights;
@@ -101,6 +112,27 @@ const LINES: &[(&str, &[&str])] = &[
     (
         "tokens: several per account, rotated, expiring, revoked at once, hashed",
         &["tokens_are_made_listed_rotated_and_revoked", "a_token_gives_no_more_than_it_has"],
+    ),
+    (
+        "access tokens of an issuer: algorithm, signature, issuer, audience, time; revoked at once by their record",
+        &[
+            "what_is_wrong_with_an_access_token_opens_nothing",
+            "an_access_token_of_an_issuer_may_do_what_its_record_says",
+            "an_issuer_that_rotates_its_keys_is_asked_again_and_at_most_every_ten_seconds",
+            "an_issuer_that_is_away_makes_clients_wait_and_not_give_up",
+            "whoever_guesses_access_tokens_is_slowed_down",
+            "other_algorithms_do_not_exist",
+        ],
+    ),
+    (
+        "OpenID Connect: state, nonce and PKCE, a verified address, a fresh session, no proof by an old sign-in",
+        &[
+            "what_an_issuer_did_not_say_to_this_browser_lets_nobody_in",
+            "a_token_that_is_not_right_lets_nobody_in",
+            "an_admin_signs_in_by_the_issuer_and_the_session_before_ends",
+            "an_old_sign_in_at_the_issuer_proves_nothing_and_a_new_one_does",
+            "no_word_of_the_issuer_is_kept",
+        ],
     ),
     (
         "a token reaches no further than its scopes",

@@ -56,7 +56,12 @@ impl House {
 
     /// The same with an Active admin.
     pub async fn with_admin(store: Store, overrides: &[(&str, &str)]) -> Self {
-        let house = Self::build(store, overrides).await;
+        Self::configured(store, overrides, "").await
+    }
+
+    /// As [`House::with_admin`], with a configuration file.
+    pub async fn configured(store: Store, overrides: &[(&str, &str)], file: &str) -> Self {
+        let house = Self::build_with(store, overrides, Some(file)).await;
         let link = house.directory().create_account(&house.account, "Acme", &address(ADMIN)).await.unwrap();
         let house = house.connected().await;
         house.work().await;
@@ -65,6 +70,10 @@ impl House {
     }
 
     async fn build(store: Store, overrides: &[(&str, &str)]) -> Self {
+        Self::build_with(store, overrides, None).await
+    }
+
+    async fn build_with(store: Store, overrides: &[(&str, &str)], file: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let redis = (store == Store::Redis).then(RedisServer::start);
         let data = directory.path().join("data");
@@ -80,7 +89,12 @@ impl House {
             redis.iter().map(|redis| ("USHERD_STORE__URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port))),
         );
         environment.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let settings = Configuration::load(None, environment.into_iter()).unwrap().settings;
+        let file = file.map(|text| {
+            let path = directory.path().join("usherd.toml");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let settings = Configuration::load(file.as_deref(), environment.into_iter()).unwrap().settings;
         let opened = open_now(&settings, PUBLIC_URL, PUBLIC_HOST).await.unwrap();
         let worker = worker(&opened, &settings);
         let account: AccountId = "acme".parse().unwrap();

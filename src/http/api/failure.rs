@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::directory::Error;
 use crate::domain::lifecycle::Refusal;
-use crate::http::service::{Asked, Turned};
+use crate::http::issuers::ASK_EVERY;
+use crate::http::service::{Asked, ISSUER_AWAY, Turned};
 use crate::metrics::LimitKind;
 
 /// An error of the API: a code for programs, a sentence for people, and the request id.
@@ -55,6 +56,10 @@ impl Failure {
                 let message = format!("{what} try again in {seconds} s");
                 let failure = Failure::plain(StatusCode::TOO_MANY_REQUESTS, code, message, asked);
                 return Failure { retry_after: Some(seconds), ..failure };
+            }
+            Turned::IssuerAway => {
+                let failure = Failure::plain(StatusCode::SERVICE_UNAVAILABLE, "issuer_away", ISSUER_AWAY, asked);
+                return Failure { retry_after: Some(ASK_EVERY.as_secs()), ..failure };
             }
             Turned::Away(error) => error,
         };
@@ -112,9 +117,6 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"usherd\""));
         }
         response
     }

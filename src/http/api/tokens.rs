@@ -12,7 +12,7 @@ use super::operation::{Answer, Call, Operation};
 use crate::directory::Error;
 use crate::directory::tokens::{NewToken, Token};
 use crate::domain::names::ClientName;
-use crate::domain::secrets::{ProvisioningToken, Scope};
+use crate::domain::secrets::{IssuedTo, ProvisioningToken, Scope};
 use crate::domain::time::Timestamp;
 use crate::scim::Profile;
 
@@ -72,6 +72,18 @@ pub struct TokenView {
     created: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    /// Whose access tokens speak for it, where it has no secret.
+    issued_to: Option<IssuedToView>,
+}
+
+/// A client of an issuer of access tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "IssuedTo")]
+pub struct IssuedToView {
+    issuer: String,
+    /// As the issuer names it.
+    subject: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -120,6 +132,7 @@ impl TokenView {
             created: token.created.to_string(),
             expires_at: token.expires_at.as_ref().map(Timestamp::to_string),
             revoked_at: token.revoked_at.as_ref().map(Timestamp::to_string),
+            issued_to: token.issued_to.clone().map(|IssuedTo { issuer, subject }| IssuedToView { issuer, subject }),
         }
     }
 }

@@ -20,6 +20,7 @@ mod groups;
 mod jobs;
 mod live;
 mod newcomers;
+mod openid;
 mod organization;
 mod outbox;
 mod proof;
@@ -39,6 +40,7 @@ use tower_http::compression::CompressionLayer;
 use super::service::Service;
 
 pub use frame::SECTIONS;
+pub use openid::BEGIN as OPENID;
 pub use roster::MAX_PEOPLE;
 pub use sign_in::SIGN_IN;
 
@@ -47,9 +49,12 @@ pub fn router() -> Router<Service> {
         .route("/admin", get(sign_in::front_door))
         .route(SIGN_IN, get(sign_in::show).post(sign_in::ask))
         .route(sign_in::CODE, get(sign_in::show_code).post(sign_in::enter))
+        .route(openid::BEGIN, get(openid::begin))
+        .route(openid::CALLBACK, get(openid::callback))
         .route(sign_in::SIGN_OUT, post(sign_in::sign_out))
         .route("/admin/{account}", get(organization::show))
         .route("/admin/{account}/prove", get(proof::show).post(proof::prove))
+        .route("/admin/{account}/prove/openid", get(openid::prove))
         .route("/admin/{account}/accounts", get(accounts::show).post(accounts::choose))
         // A hundred people are a large page. What compression could tell of a page by its length is no secret here: the
         // form's token is another one each time (`form::token`).

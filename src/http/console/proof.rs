@@ -28,6 +28,8 @@ struct ProofTemplate {
     /// Whether a code is on its way.
     asked: bool,
     next: String,
+    /// The issuer by which they may prove it instead, and the way there.
+    openid: Option<(String, String)>,
     problem: Option<&'static str>,
 }
 
@@ -57,7 +59,7 @@ impl Desk {
     }
 
     /// Where to go on: a page of this account's console and of no other place.
-    fn next(&self, fields: &Fields) -> String {
+    pub(super) fn next(&self, fields: &Fields) -> String {
         let next = fields.get("next");
         let inside = next.strip_prefix(&self.path("/"));
         let is_ours = inside.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'));
@@ -68,7 +70,11 @@ impl Desk {
         let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let address = self.admin.address.as_ref().map(|address| address.as_str().to_owned()).unwrap_or_default();
         let (frame, csrf) = (self.frame("users"), self.csrf());
-        self.page(Page::render(status, &ProofTemplate { frame, csrf, address, asked, next, problem }))
+        let openid = self.service.openid.as_ref().map(|issuer| {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+            (issuer.name().to_owned(), format!("{}?{query}", self.path("/prove/openid")))
+        });
+        self.page(Page::render(status, &ProofTemplate { frame, csrf, address, asked, next, openid, problem }))
     }
 }
 

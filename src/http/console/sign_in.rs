@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::accounts;
 use super::gate::{self, Away, answer};
+use super::{accounts, openid};
 use crate::directory::entropy;
 use crate::directory::sessions::SessionToken;
 use crate::directory::sign_in::Asking;
@@ -89,6 +89,8 @@ struct SignInTemplate {
     /// The account's id: asked for where the installation has several.
     account_id: Option<String>,
     address: String,
+    /// The issuer by which people may sign in instead, and the way there.
+    openid: Option<(String, String)>,
     /// The field and what is wrong with it.
     problem: Option<(&'static str, &'static str)>,
 }
@@ -144,7 +146,14 @@ async fn sign_in_page(
     };
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let csrf = form::token(&service.directory, &visit.secret);
-    let template = SignInTemplate { account: None, csrf, account_id, address: address.to_owned(), problem };
+    let openid = service.openid.as_ref().map(|issuer| {
+        let way = match account.parse::<AccountId>() {
+            Ok(account) => format!("{}?account={account}", openid::BEGIN),
+            Err(_) => openid::BEGIN.to_owned(),
+        };
+        (issuer.name().to_owned(), way)
+    });
+    let template = SignInTemplate { account: None, csrf, account_id, address: address.to_owned(), openid, problem };
     Ok(Page::render(status, &template))
 }
 
@@ -212,8 +221,7 @@ pub(super) async fn enter(State(service): State<Service>, request: Request) -> R
 
 async fn try_enter(service: &Service, request: Request) -> Result<Response, Away> {
     let asked = Asked::of(&request);
-    let secure = service.settings.secure_cookies;
-    let previous = Cookie::SESSION.read(request.headers(), secure).and_then(|value| SessionToken::parse(&value));
+    let headers = request.headers().clone();
     let (visit, fields) = visit_and_form(service, request).await?;
     let Some(asking) = &visit.asking else { return Ok(Redirect::to(SIGN_IN).into_response()) };
     admit(service, &asked, &asking.address)?;
@@ -221,30 +229,40 @@ async fn try_enter(service: &Service, request: Request) -> Result<Response, Away
     let entered = service.directory.enter_code(asking, fields.get("code"), asked.request_id.as_deref()).await;
     tokio::time::sleep_until(even).await;
     match entered {
-        Ok(Some((session, _))) => {
-            if let Some(previous) = previous
-                && let Err(error) = service.directory.end_session(&previous).await
-            {
-                tracing::warn!(%error, "the session before this sign-in was not ended");
-            }
-            let accounts =
-                service.directory.accounts_of(&asking.address).await.map_err(|error| gate::failed(&asked, &error))?;
-            let to = match accounts.as_slice() {
-                [] | [_] => format!("/admin/{}", asking.account),
-                [_, _, ..] => accounts::path_for(&asking.account),
-            };
-            let mut response = Redirect::to(&to).into_response();
-            let headers = response.headers_mut();
-            headers.append(header::SET_COOKIE, Cookie::SESSION.set(&session.expose(), secure));
-            headers.append(header::SET_COOKIE, Cookie::SIGN_IN.clear(secure));
-            Ok(response)
-        }
+        Ok(Some((session, _))) => start_session(service, &asked, &headers, &session, &asking.address).await,
         Ok(None) => {
             let problem = "This code is not right, or it is too old. After five wrong tries a code is worthless.";
             Ok(code_page(service, &visit.secret, asking, Some(problem)).into_response())
         }
         Err(error) => Err(gate::failed(&asked, &error).into()),
     }
+}
+
+/// Gives the browser the session that has just begun, in place of the one it had, and shows it in.
+pub(super) async fn start_session(
+    service: &Service,
+    asked: &Asked,
+    headers: &HeaderMap,
+    session: &SessionToken,
+    address: &EmailAddress,
+) -> Result<Response, Away> {
+    let secure = service.settings.secure_cookies;
+    let previous = Cookie::SESSION.read(headers, secure).and_then(|value| SessionToken::parse(&value));
+    if let Some(previous) = previous
+        && let Err(error) = service.directory.end_session(&previous).await
+    {
+        tracing::warn!(%error, "the session before this sign-in was not ended");
+    }
+    let accounts = service.directory.accounts_of(address).await.map_err(|error| gate::failed(asked, &error))?;
+    let to = match accounts.as_slice() {
+        [] | [_] => format!("/admin/{}", session.account),
+        [_, _, ..] => accounts::path_for(&session.account),
+    };
+    let mut response = Redirect::to(&to).into_response();
+    let headers = response.headers_mut();
+    headers.append(header::SET_COOKIE, Cookie::SESSION.set(&session.expose(), secure));
+    headers.append(header::SET_COOKIE, Cookie::SIGN_IN.clear(secure));
+    Ok(response)
 }
 
 /// `POST /admin/sign-out`.

@@ -55,7 +55,9 @@ async fn answer(
     let caller = match &route {
         Ok(Route::Resource { .. }) => Some(service.identified(asked, Door::Scim).await?),
         // Whoever asks here needs no token; whose token comes along is only for the story.
-        Ok(Route::Discovery(_)) | Err(_) if asked.bearer.is_some() => service.identified(asked, Door::Scim).await.ok(),
+        Ok(Route::Discovery(_)) | Err(_) if asked.credential.is_some() => {
+            service.identified(asked, Door::Scim).await.ok()
+        }
         Ok(Route::Discovery(_)) | Err(_) => None,
     };
     if let Some(caller) = &caller {

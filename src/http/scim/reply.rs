@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::directory::Error;
 use crate::domain::lifecycle::Refusal;
+use crate::http::issuers::ASK_EVERY;
 use crate::http::limits::Throttled;
-use crate::http::service::Turned;
+use crate::http::service::{ISSUER_AWAY, Turned};
 use crate::scim::{ScimError, ScimType};
 
 const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
@@ -67,6 +68,10 @@ impl From<Turned> for Failure {
         match turned {
             Turned::Away(error) => error.into(),
             Turned::Throttled(throttled) => throttled.into(),
+            Turned::IssuerAway => {
+                let failure = Failure { cause: "issuer_away", ..Failure::from(ScimError::plain(503, ISSUER_AWAY)) };
+                failure.with(header::RETRY_AFTER, &ASK_EVERY.as_secs().to_string())
+            }
         }
     }
 }
@@ -94,7 +99,7 @@ fn said(error: Error) -> Failure {
         Error::Unauthorized => {
             let detail = "a valid bearer token is needed: check the token that this client is configured with, and \
                               whether it was revoked or has expired";
-            Failure::from(ScimError::plain(401, detail)).with(header::WWW_AUTHENTICATE, "Bearer realm=\"usherd\"")
+            ScimError::plain(401, detail).into()
         }
         error @ Error::NotAccountAdmin => ScimError::plain(403, error.to_string()).into(),
         Error::MissingScope(scope) => {

@@ -1,13 +1,10 @@
 //! Webhooks on their way: JSON over HTTP, signed as in Standard Webhooks.
 //!
-//! Where they go is typed by people, so an endpoint must not become a way into the network that usherd stands in.
-//! `addresses` says where nothing is sent to; `poster` resolves a name once, checks every address and connects to one
-//! that it has checked, so that a name which changes its mind in between (DNS rebinding) gains nothing. Redirects are
-//! not followed. `couriers` decides who sends when.
+//! Where they go is typed by people; [`crate::outgoing`] says where nothing is sent to. `poster` makes one request of a
+//! delivery, and `couriers` decides who sends when.
 
-mod addresses;
 mod couriers;
 mod poster;
 
 pub(super) use couriers::Couriers;
-pub use poster::{Poster, UnusableAuthority};
+pub use poster::Poster;

@@ -10,9 +10,9 @@ use usherd::domain::secrets::Scope;
 use usherd::domain::token::{self, Channel, Generation, InvitationClaims, Purpose};
 use usherd::store::{Batch, Document, DocumentKey, Write};
 
-use super::browser::Reply;
 use super::scene::{HOOK_SECRET, Scene, base64, patch};
 use crate::house::MINUTE;
+use crate::requests::Reply;
 
 impl Scene<'_> {
     /// One of the admins' actions, which has to work.

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use usherd::directory::timers::Fate;
 use usherd::domain::secrets::Scope;
 
-use super::browser::Reply;
 use super::scene::{Scene, USHERD, patch};
 use crate::house::{DAY, MINUTE, drain};
+use crate::issuer::CLIENT_ID;
 use crate::matrix::{Case, State};
+use crate::requests::Reply;
 use crate::situation::{NEW_ADDRESS, NEW_USER_NAME};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,8 @@ pub enum Face {
     Api,
     Console,
     InviteePages,
+    /// The console's sign-in page and an issuer of OpenID Connect.
+    SignIn,
     /// Time passes, and the worker acts on what is due.
     Timer,
     /// The worker and the relay.
@@ -35,6 +38,7 @@ impl fmt::Display for Face {
             Face::Api => "API",
             Face::Console => "console",
             Face::InviteePages => "invitee pages",
+            Face::SignIn => "sign-in page",
             Face::Timer => "timer",
             Face::Mail => "mail worker",
             Face::Hook => "/hooks/mail",
@@ -64,8 +68,8 @@ impl Fired {
 /// Why a case cannot be brought about from outside, although its cell can.
 pub fn beyond_reach(case: &Case) -> Option<&'static str> {
     let given = &case.given;
-    if case.event == "oidc_sign_in" {
-        return Some("this release has no sign-in with OpenID Connect");
+    if case.event == "oidc_sign_in" && given.reason.as_deref() == Some("no_address") {
+        return Some("nobody is known by an address");
     }
     if case.event == "address_change" && given.by.as_deref() == Some("admin") {
         return Some("admins change no address in this release");
@@ -210,6 +214,7 @@ pub async fn fire(scene: &mut Scene<'_>) -> Fired {
             let address = if given.address_typed == Some(false) { "eve@example.com" } else { scene.address };
             Fired::by(Face::InviteePages, scene.accept(&scene.link_or_guess(), address).await)
         }
+        "oidc_sign_in" => Fired::by(Face::SignIn, sign_in_with_openid(scene).await),
         "decline" => Fired::by(Face::InviteePages, scene.decline().await),
         "new_link" => {
             Fired::by(Face::InviteePages, scene.post_form("/accept/new-link", &scene.link_or_guess(), &[]).await)
@@ -312,6 +317,23 @@ async fn api(scene: &Scene<'_>, method: &str, action: &str, body: &Value) -> Rep
     let token = scene.script().await;
     let path = format!("/api/v1/users/{}/{action}", id(scene));
     scene.faces.json(&token, method, path.trim_end_matches('/'), body).await
+}
+
+/// To the issuer and back, as the person of the scene.
+async fn sign_in_with_openid(scene: &Scene<'_>) -> Reply {
+    let (issuer, key) = scene.issuer;
+    let sent = scene.faces.visit(&format!("/admin/sign-in/openid?account={}", scene.account), "").await;
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    let seconds = scene.now().as_millis() / 1_000;
+    let claims = |nonce: &str| {
+        json!({
+            "iss": issuer.url(), "sub": "7", "aud": CLIENT_ID, "iat": seconds, "exp": seconds + 300, "nonce": nonce,
+            "email": scene.address, "email_verified": scene.case.given.address_verified != Some(false),
+        })
+    };
+    let query = issuer.signs_in(key, sent.header("location"), claims);
+    let cookie = format!("__Host-usherd-openid={}", sent.cookie("__Host-usherd-openid").unwrap());
+    scene.faces.visit(&format!("/admin/sign-in/openid/callback?{query}"), &cookie).await
 }
 
 /// The dialog of the console, as whoever is signed in.

@@ -17,10 +17,11 @@ use usherd::domain::time::Timestamp;
 use usherd::jobs::worker::Worker;
 use usherd::store::{Document, Space};
 
-use super::browser::{Faces, Reply};
-use super::fire;
+use super::{Place, fire};
 use crate::house::{DAY, House, MINUTE};
+use crate::issuer::{Issuer, Key};
 use crate::matrix::{Case, Given, State};
+use crate::requests::{Faces, Reply};
 use crate::situation::{NEW_ADDRESS, NEW_USER_NAME, OWN_CLIENT};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub struct Scene<'a> {
     pub faces: &'a Faces,
     /// A worker that lets mails wait.
     pub still: &'a Worker,
+    /// By whom people may sign in, and the key that it signs with.
+    pub issuer: &'a (Issuer, Key),
     pub case: &'a Case,
     pub account: AccountId,
     pub user_name: String,
@@ -54,13 +57,15 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub async fn stage(house: &'a House, faces: &'a Faces, still: &'a Worker, case: &'a Case, number: usize) -> Self {
+    pub async fn stage(place: &'a Place, case: &'a Case, number: usize) -> Self {
+        let Place { house, faces, still, issuer } = place;
         let given = &case.given;
         let address = if fire::goes_through_the_relay(case) { "defer-451@example.com" } else { "ada@example.com" };
         let mut scene = Scene {
             house,
             faces,
             still,
+            issuer,
             case,
             account: format!("case-{number}").parse().unwrap(),
             user_name: "ada".to_owned(),

@@ -200,6 +200,11 @@ impl Daemon {
     /// The program in its directory, with only the environment that the test gives it.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usherd"));
+        // What the environment cannot say stands in a file that the test has written.
+        let file = self.directory.path().join("usherd.toml");
+        if file.exists() {
+            command.arg("--config").arg(file);
+        }
         command.args(arguments).current_dir(self.directory.path()).env_clear();
         command.env("USHERD_HTTP__LISTEN", format!("127.0.0.1:{}", self.port));
         command.env("USHERD_OPS__LISTEN", format!("127.0.0.1:{}", self.ops_port));

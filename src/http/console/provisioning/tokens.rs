@@ -42,6 +42,8 @@ pub struct TokenRow {
     pub profile: String,
     pub test: bool,
     pub alive: bool,
+    /// Whose access tokens speak for it: there is no secret to rotate.
+    pub issued_to: Option<String>,
 }
 
 impl TokenRow {
@@ -64,6 +66,7 @@ impl TokenRow {
             profile: token.profile.clone(),
             test: token.test,
             alive: token.is_alive(now),
+            issued_to: token.issued_to.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -249,11 +252,15 @@ async fn one(desk: &Desk, id: &str) -> Result<Token, Away> {
 
 fn rotate_dialog(desk: &Desk, token: &Token, hours: &str, days: &str) -> Dialog {
     let back = desk.path("/provisioning");
-    if !token.is_alive(desk.context.now) {
+    let moot = match token.issued_to {
+        Some(_) => Some(ISSUED),
+        None => (!token.is_alive(desk.context.now)).then_some(ENDED),
+    };
+    if let Some(why) = moot {
         return Dialog {
             fields: Vec::new(),
             submit: None,
-            lead: vec![ENDED.to_owned()],
+            lead: vec![why.to_owned()],
             ..dialog(desk, token, "rotate")
         };
     }
@@ -271,6 +278,8 @@ fn rotate_dialog(desk: &Desk, token: &Token, hours: &str, days: &str) -> Dialog 
     }
 }
 
+const ISSUED: &str =
+    "Its issuer makes the tokens of this client and renews them by itself. There is nothing to rotate here.";
 const ENDED: &str = "This token has ended. Make a new one for the same client instead.";
 
 fn dialog(desk: &Desk, token: &Token, act: &str) -> Dialog {

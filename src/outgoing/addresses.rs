@@ -1,4 +1,4 @@
-//! Which addresses a webhook may go to: those of the public internet (IANA special-purpose address registries,
+//! Which addresses a request may go to: those of the public internet (IANA special-purpose address registries,
 //! RFC 6890), unless the configuration allows those of an intranet as well.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,7 +13,7 @@ const fn v6(first: u16, second: u16, third: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0), prefix)
 }
 
-/// Loopback, private networks, and what providers share among customers: allowed by `webhooks.allow_private`.
+/// Loopback, private networks, and what providers share among customers: allowed by an `allow_private` of the configuration.
 const PRIVATE_V4: [Ipv4Net; 5] =
     [v4(10, 0, 0, 0, 8), v4(100, 64, 0, 0, 10), v4(127, 0, 0, 0, 8), v4(172, 16, 0, 0, 12), v4(192, 168, 0, 0, 16)];
 /// Never: this host, link-local with the metadata services of clouds, protocols, examples, benchmarks, 6to4 relays,
@@ -39,7 +39,7 @@ const PUBLIC_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 const NEVER_V6: [Ipv6Net; 4] =
     [v6(0x2001, 0, 0, 23), v6(0x2001, 0xdb8, 0, 32), v6(0x2002, 0, 0, 16), v6(0x3fff, 0, 0, 20)];
 
-/// Whether a webhook may go there.
+/// Whether a request may go there.
 pub(super) fn is_allowed(address: IpAddr, allow_private: bool) -> bool {
     match address {
         IpAddr::V4(address) => {

@@ -1,5 +1,7 @@
 //! Requests to the public listener's routes, without the listener: the router that the daemon serves, on a store whose
 //! clock can be moved.
+//!
+//! The parent module has to bring `house`.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -28,6 +30,11 @@ impl Reply {
     /// The code of a refusal of the API.
     pub fn code(&self) -> Option<String> {
         self.json()["error"]["code"].as_str().map(str::to_owned)
+    }
+
+    /// Empty when the header is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// What an invitee sees, in the words of the matrix.
@@ -85,6 +92,11 @@ impl Faces {
         let Some(cookie) = reply.cookie("__Host-usherd-invitation") else { return reply };
         let cookie = format!("__Host-usherd-invitation={cookie}");
         self.send("GET", "/accept", &[("accept", "text/html"), ("cookie", &cookie)], String::new()).await
+    }
+
+    /// Opens a page as a browser with these cookies.
+    pub async fn visit(&self, path: &str, cookies: &str) -> Reply {
+        self.send("GET", path, &[("accept", "text/html"), ("cookie", cookies)], String::new()).await
     }
 
     /// Sends a form of one of our pages.

@@ -1,0 +1,57 @@
+//! Access tokens (JWT) with which clients of configured issuers ask, beside the tokens that usherd makes itself.
+//!
+//! A token that is right says of which client it is and no more. What that client may do, in which account, stands in a
+//! token record of usherd's own (`usherd token create --issuer`), so that scopes, profile, expiry, pause and revocation
+//! are those of every other token and are read at each request.
+
+use url::Url;
+
+use super::{Issuer, IssuerError};
+use crate::domain::jwt::Jwt;
+use crate::domain::secrets::IssuedTo;
+use crate::domain::time::Timestamp;
+
+/// An issuer whose access tokens are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessIssuer {
+    /// As it stands in the claim `iss`.
+    pub url: String,
+    /// What stands in `aud`: it names this service.
+    pub audience: String,
+    /// The claim that names the client.
+    pub client_claim: String,
+    /// Where its keys are, for one without a discovery document.
+    pub keys_url: Option<Url>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct AccessTokens(Vec<(AccessIssuer, Issuer)>);
+
+impl AccessTokens {
+    pub fn new(issuers: Vec<(AccessIssuer, Issuer)>) -> Self {
+        AccessTokens(issuers)
+    }
+
+    /// Of whom a credential is; `None` when it is no token of these issuers, and so may be one of our own.
+    ///
+    /// # Errors
+    /// [`IssuerError`] for a token that names one of these issuers and is not right, or cannot be looked into now.
+    pub async fn verify(&self, credential: &str, now: Timestamp) -> Result<Option<IssuedTo>, IssuerError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let Ok(token) = Jwt::read(credential) else { return Ok(None) };
+        let Some((settings, issuer)) = self.0.iter().find(|(_, issuer)| issuer.url() == token.issuer()) else {
+            return Ok(None);
+        };
+        let claims = issuer.verify(token, &settings.audience, now).await.inspect_err(|error| {
+            tracing::info!(issuer = issuer.url(), reason = %error, "an access token was refused");
+        })?;
+        let subject = claims.text(&settings.client_claim).map(str::to_owned);
+        if subject.is_none() {
+            tracing::info!(issuer = issuer.url(), claim = settings.client_claim, "an access token names no client");
+        }
+        Ok(Some(IssuedTo { issuer: settings.url.clone(), subject: subject.unwrap_or_default() }))
+    }
+}
