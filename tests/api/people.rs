@@ -135,7 +135,10 @@ fn deactivating_several_people_asks_who_one_is_and_nothing_is_lost_on_the_way() 
     assert_eq!(done.status, 200, "{}", done.text());
     assert!(done.text().contains("Done for 2 of 3 people."), "{}", done.text());
     assert!(done.text().contains("<code>not_yourself</code>"), "G2: {}", done.text());
-    assert_eq!((daemon.status(&ada), daemon.status(&grace)), ("Inactive admin".to_owned(), "Inactive admin".to_owned()));
+    assert_eq!(
+        (daemon.status(&ada), daemon.status(&grace)),
+        ("Inactive admin".to_owned(), "Inactive admin".to_owned())
+    );
     assert_eq!(daemon.status(&second), "Active");
 }
 
