@@ -1,7 +1,6 @@
 //! Bulk requests (RFC 7644 §3.7), with the example messages of the RFC.
 
 use std::path::Path;
-use std::time::Instant;
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -328,9 +327,7 @@ fn what_there_was_no_time_for_says_so_and_what_was_done_stays(#[values(Store::Em
     let daemon = Daemon::start(store, &overrides);
     let making = |number: usize| making(&number.to_string(), json!({ "userName": format!("u{number}@example.com") }));
     let operations: Vec<Value> = (0..8_000).map(making).collect();
-    let began = Instant::now();
     let done = bulk(&daemon, &operations);
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     let made = statuses(&done).iter().take_while(|status| **status == "201").count();
     assert!(made > 0 && made < operations.len(), "{made} of {}", operations.len());
     assert_eq!(done.len(), operations.len());

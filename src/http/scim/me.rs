@@ -8,7 +8,7 @@ use super::reply::Failure;
 use super::resources::Call;
 use super::route::Action;
 use crate::directory::sessions::SessionToken;
-use crate::directory::{Door, Error, Request};
+use crate::directory::{Door, Request};
 use crate::http::cookie::Cookie;
 use crate::http::service::{Asked, Service, Turned};
 use crate::scim::ScimError;
@@ -29,7 +29,7 @@ pub async fn answer(call: Call<'_>) -> Result<Response, Failure> {
         Some(user) => call.answer(Action::Read(user.to_string()), None).await,
         None => {
             // That is told to living tokens only.
-            call.service.directory.open(call.caller, &[]).await.map_err(Error::from)?;
+            call.service.directory.open(call.caller, &[]).await?;
             let detail = "/Me is the person who is signed in, and this token belongs to a provisioning client, which is \
                           nobody here; address the user by id, or look it up by userName";
             Err(ScimError::plain(501, detail).into())
