@@ -92,7 +92,7 @@ impl Faces {
 /// requests. Requests are to name the host of the configuration.
 ///
 /// # Errors
-/// [`StartError`] when a host of the configuration cannot be one, or as [`Faces::new`].
+/// [`StartError`] when a host of the configuration cannot be one, or an issuer cannot be one.
 pub fn routes(settings: &Settings, opened: &Opened) -> Result<Router, StartError> {
     let public_url = settings.http.public_url_at(settings.http.listen);
     let edge = edge_settings(settings, &public_url, settings.http.listen)?;

@@ -3,7 +3,7 @@
 //!
 //! An event is stored as it was told first: what goes out a second time, or is fetched a second time, says the same
 //! under the same `jti`, whatever became of the resource meanwhile. That keeps values of a person beside their record
-//! while a stream of the full form waits, so that an erasure takes them out ([`SecurityEvent::forget`]).
+//! while a stream of the full form waits, so that an erasure takes them out (`SecurityEvent::forget`).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

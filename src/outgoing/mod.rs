@@ -1,7 +1,7 @@
 //! HTTP requests that usherd makes itself: webhooks, and questions to issuers of tokens.
 //!
 //! Where they go is written by people, so an address must not become a way into the network that usherd stands in.
-//! [`Client`] resolves a name once, checks every address ([`addresses`]) and connects to one that it has checked, so
+//! [`Client`] resolves a name once, checks every address (`addresses`) and connects to one that it has checked, so
 //! that a name which changes its mind in between (DNS rebinding) gains nothing. Redirects are not followed. One request
 //! is one connection; it is bounded in time, and so is what is read of the answer.
 

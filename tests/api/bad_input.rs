@@ -74,8 +74,8 @@ fn wrong_places(id: &str) -> Vec<Case> {
     let nothing = |path: &str| ("GET", path.to_owned(), Value::Null, 404, None);
     let nested = format!("{}userName pr{}", "(".repeat(60), ")".repeat(60));
     vec![
-        nothing(""),
-        nothing("/"),
+        not_here("PUT", ""),
+        ("GET", "/?filter=userName".to_owned(), Value::Null, 400, Some("invalidFilter")),
         nothing("/Nothing"),
         nothing("/Users/nonsense"),
         nothing("/Users/%FF%FE"),

@@ -287,7 +287,8 @@ fn no_garbage_is_more_than_a_mistake(#[values(Store::Embedded, Store::Redis)] st
 /// What fuzzing begins with, and every input that it has broken something with.
 #[test]
 fn no_seed_of_the_fuzzing_breaks_what_must_hold() {
-    let targets: [(&str, fn(&[u8])); 4] =
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 4] =
         [("filter", targets::filter), ("path", targets::path), ("patch", targets::patch), ("body", targets::body)];
     for (name, target) in targets {
         let seeds = std::fs::read_dir(format!("fuzz/seeds/{name}")).unwrap();

@@ -95,7 +95,7 @@ async function projectRoles(page, walk) {
   await page.getByText("Being in this group gives no role in a project").waitFor();
   await page.getByRole("link", { name: "Add project role" }).click();
   await page.getByRole("heading", { name: "Add Project Role" }).waitFor();
-  await page.getByLabel("Project Role").selectOption("Viewer");
+  await page.getByLabel("Project Role", { exact: true }).selectOption("Viewer");
   await check(page, "a new project role");
   await picture(page, `group-role-${walk.name}`);
   await page.getByRole("button", { name: "Add", exact: true }).click();

@@ -1,10 +1,10 @@
 //! SCIM queries over one resource type or over several (RFC 7644 §3.4.2), a page at a time: by index, or by cursor
-//! (RFC 9865, [`cursor`]).
+//! (RFC 9865, `cursor`).
 //!
 //! Both come in the order in which resources were made unless they are sorted, one type after the other. By index, all
 //! that a filter selects is counted for each page, and what takes more reading than one request may do is `tooMany`.
 //! By cursor only the first page counts, where that can be done; the others go on where the one before ended
-//! ([`walk`]), so that every match of a large directory is reached.
+//! (`walk`), so that every match of a large directory is reached.
 
 mod cursor;
 mod walk;

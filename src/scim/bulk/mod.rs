@@ -5,9 +5,9 @@
 //! goes before that one. Of POSTs that refer to each other in a circle, the first is made without what is not there yet,
 //! and a PATCH adds that as soon as it is (§3.7.1).
 //!
-//! - [`request`]: the message that came
-//! - [`references`]: `bulkId:x` in bodies and paths
-//! - [`run`]: the order, and the answer
+//! - `request`: the message that came
+//! - `references`: `bulkId:x` in bodies and paths
+//! - `run`: the order, and the answer
 
 mod references;
 mod request;

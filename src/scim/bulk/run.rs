@@ -135,7 +135,11 @@ impl Run {
             },
             (Step::Complete(_), Outcome::Failed(error)) => {
                 let detail = format!("the resource was made, but without all that it refers to: {}", error.detail);
-                Outcome::Failed(ScimError { detail, ..error })
+                // RFC 7644 §3.7.1: what a circle cannot be is a conflict. What may come right is repeated.
+                match error.status {
+                    400 | 404 | 409 => Outcome::Failed(ScimError::plain(409, detail)),
+                    _ => Outcome::Failed(ScimError { detail, ..error }),
+                }
             }
             (Step::Perform(_), failed @ Outcome::Failed(_)) => failed,
         };

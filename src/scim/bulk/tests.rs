@@ -31,7 +31,8 @@ fn carried_out(run: &mut Run, fails: &dyn Fn(&Task) -> bool) -> Vec<String> {
                 made += 1;
                 Some(format!("{BASE}{}/{made}", task.path))
             }
-            Method::Put | Method::Patch => Some(format!("{BASE}{}", task.path)),
+            // A resource is where it is, whatever was asked of it besides.
+            Method::Put | Method::Patch => Some(format!("{BASE}{}", task.path.split('?').next().unwrap())),
             Method::Delete => None,
         };
         let status = if task.method == Method::Post { 201 } else { 200 };
