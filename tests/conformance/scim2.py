@@ -77,7 +77,8 @@ def fill_with(known):
 
 
 def main(base, token):
-    with Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30, transport=BeforeSecurityEvents()) as http:
+    headers = {"Authorization": f"Bearer {token}"}
+    with Client(base_url=base, headers=headers, timeout=30, transport=BeforeSecurityEvents()) as http:
         fill_with(acceptable(http))
         results = check_server(SyncSCIMClient(http))
     for result in results:
