@@ -1,5 +1,7 @@
 //! Sentinel and Cluster, with real processes.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -54,7 +56,7 @@ async fn a_store_behind_sentinel_follows_a_failover() {
     let mut watched = Watched::start();
     let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
     write(&store, [put("7", 1, "{}")]).await;
-    watched.primary.ask("WAIT 1 5000");
+    wait_for_replica(&watched.primary);
     watched.primary.kill();
     let create = batch([Check::Absent { key: user("8") }], [put("8", 1, "{}")]);
     eventually_async(async || store.commit(&acme(), &create).await.ok()).await;
@@ -68,10 +70,14 @@ async fn a_switch_that_most_sentinels_tell_of_is_followed_without_any_error_from
     let watched = Watched::start();
     let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
     write(&store, [put("7", 1, "{}")]).await;
-    watched.primary.ask("WAIT 1 5000");
+    wait_for_replica(&watched.primary);
     // The old primary goes on taking writes for about ten seconds, and then throws them away.
     watched.sentinels[0].ask("SENTINEL FAILOVER main");
-    eventually(|| watched.replica.ask("INFO replication").contains("role:master").then_some(()));
+    // It closes its connections when its role changes.
+    eventually(|| {
+        let told = answers(&watched.replica, "INFO replication\r\nQUIT", |reply| reply.contains("role:master"));
+        told.then_some(())
+    });
     eventually_async(async || {
         let id = commit_id().to_string();
         store.commit(&acme(), &batch([], [put(&id, 1, "{}")])).await.ok()?;
@@ -91,6 +97,29 @@ async fn one_sentinel_of_three_elects_nobody() {
     let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
     let refusal = crate::fixture::reason(store.check().await);
     assert!(refusal.contains("most of the 3 sentinels"), "{refusal}");
+}
+
+/// Until a replica has everything. `WAIT` looks at what its own connection has written, so it writes first.
+fn wait_for_replica(primary: &RedisServer) {
+    let has_it = answers(primary, "SET {acme}written-last 1\r\nWAIT 1 5000", |reply| reply.ends_with(":1\r\n"));
+    assert!(has_it, "no replica follows");
+}
+
+/// Whether the reply to what is sent on one connection becomes what it should be; `false` when the connection ends first.
+fn answers(server: &RedisServer, commands: &str, is_it: impl Fn(&str) -> bool) -> bool {
+    let Ok(mut connection) = TcpStream::connect(("127.0.0.1", server.port)) else { return false };
+    connection.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+    if connection.write_all(format!("{commands}\r\n").as_bytes()).is_err() {
+        return false;
+    }
+    let (mut reply, mut piece) = (String::new(), [0; 4096]);
+    while !is_it(&reply) {
+        match connection.read(&mut piece) {
+            Ok(length @ 1..) => reply.push_str(&String::from_utf8_lossy(&piece[..length])),
+            Ok(0) | Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// Three primaries with one replica each.
@@ -183,7 +212,7 @@ async fn a_cluster_node_that_hangs_is_replaced_by_its_replica() {
     let (store, _home) = open(&cluster.url(), Duration::from_secs(2)).await;
     write(&store, [put("7", 1, "{}")]).await;
     let owner = cluster.owner();
-    owner.ask("WAIT 1 5000");
+    wait_for_replica(owner);
     owner.signal("-STOP");
     let create = batch([Check::Absent { key: user("8") }], [put("8", 1, "{}")]);
     eventually_async(async || store.commit(&acme(), &create).await.ok()).await;
