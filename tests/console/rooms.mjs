@@ -22,13 +22,21 @@ await run(async () => {
   }
   await daemon.ask("POST", "/scim/v2/Groups", { schemas: [SCIM.group], displayName: "Night crew", externalId: "g-1", members });
   await daemon.ask("POST", "/scim/v2/Projects", { displayName: "Winter Season" });
+  // First what takes a fresh proof: no code can be mailed here, so the acceptance has to be one, which it is for five minutes.
+  for (const walk of WALKS) {
+    const { context, page, wrong } = await visit(walk, session);
+    await page.goto(console_(""));
+    await webhooks(page, walk);
+    assert.deepEqual(wrong, [], walk.name);
+    await context.close();
+    tally.steps += 1;
+  }
   for (const walk of WALKS) {
     const { context, page, wrong } = await visit(walk, session);
     await settings(page, walk);
     await jobs(page, walk);
     await groups(page, walk);
     await mail(page, walk);
-    await webhooks(page, walk);
     await attention(page, walk);
     await audit(page, walk);
     assert.deepEqual(wrong, [], walk.name);
