@@ -73,7 +73,12 @@ fn addresses() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_name_and_no_address_stops_the_worker(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let server = SmtpServer::start(&[]);
-    let overrides = [("USHERD_MAIL__URL", &*server.url("smtp", "")), ("USHERD_PROVISIONING__HOLD_ABOVE", "off")];
+    let overrides = [
+        ("USHERD_MAIL__URL", &*server.url("smtp", "")),
+        ("USHERD_PROVISIONING__HOLD_ABOVE", "off"),
+        // As many as there are, at once.
+        ("USHERD_MAIL__RATE", "off"),
+    ];
     let house = House::with_admin(store, &overrides).await;
     let project = json!({ "displayName": "Apollo \u{202E}\u{10FFFF}" });
     house.directory().create_resource(&house.client, Kind::Project, project).await.unwrap();
