@@ -27,13 +27,11 @@ use crate::store::{Batch, Bounds, Document, Index, Write};
 /// So many days are kept.
 const KEPT: i32 = 400;
 /// How long somebody is Pending, in the steps that people think in; who is longer is the last group.
-pub const AGES: [Duration; 4] = [days(1), days(3), days(7), days(30)];
+pub const AGES: [Duration; 4] = [DAY, DAY.saturating_mul(3), DAY.saturating_mul(7), DAY.saturating_mul(30)];
 /// Mails are counted back so far; as long, a dead letter is kept.
 const LATELY: i32 = 30;
 
-const fn days(count: u64) -> Duration {
-    Duration::from_secs(count * 86_400)
-}
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An account on one day, UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
