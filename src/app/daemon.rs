@@ -92,7 +92,7 @@ impl Daemon {
             watchdog: Arc::clone(&watchdog),
             metrics: Arc::clone(&metrics),
         });
-        let ops_settings = ServeSettings { max_connections: 100, ..settings.serve_settings(None) };
+        let ops_settings = ServeSettings { max_connections: 100, counted: false, ..settings.serve_settings(None) };
         let serving = |listener, app, settings: ServeSettings| {
             let (shutdown, tracker, metrics) = (shutdown.clone(), tracker.clone(), Arc::clone(&metrics));
             async move { serve(listener, app, &settings, shutdown.soft, shutdown.hard, tracker, metrics).await }

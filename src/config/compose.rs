@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::settings::{Settings, UnknownMembers};
 use crate::directory::mail_queue::Pace;
-use crate::domain::security_event::EVENT_URIS;
 use crate::http::bounds::BoundsTable;
 use crate::http::guard::Bounds;
 use crate::http::limits::LimitSettings;
@@ -150,7 +149,6 @@ impl Settings {
             access_tokens: !self.scim.issuers.is_empty(),
             basic: self.scim.basic,
             documentation_uri: None,
-            event_uris: &EVENT_URIS,
         }
     }
 

@@ -97,6 +97,11 @@ impl Account {
         self.brake.map_or(settings.provisioning.brake, Own::into_option)
     }
 
+    /// Whether somebody is told of changes by security event tokens.
+    pub fn tells_security_events(&self) -> bool {
+        self.webhooks.values().any(|endpoint| endpoint.stream().is_some())
+    }
+
     /// What was decided about this client, to be changed; what says nothing any more goes with [`Account::tidy`].
     pub(super) fn client_mut(&mut self, client: &ClientName) -> &mut ClientState {
         self.clients.entry(client.clone()).or_default()

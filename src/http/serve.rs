@@ -57,6 +57,8 @@ pub struct ServeSettings {
     /// From the closing of the listener to the dropping of what is left.
     pub drain_deadline: Duration,
     pub tls: Option<Arc<Tls>>,
+    /// Whether its connections are those of the gauge: the ones of the public listener are.
+    pub counted: bool,
 }
 
 impl Default for ServeSettings {
@@ -69,6 +71,7 @@ impl Default for ServeSettings {
             drain_lead: Duration::ZERO,
             drain_deadline: Duration::from_secs(15),
             tls: None,
+            counted: true,
         }
     }
 }
@@ -231,7 +234,7 @@ impl Server {
 
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: PeerAddress, permit: OwnedSemaphorePermit) {
         let _permit = permit;
-        let _counted = Counted::new(&self.metrics);
+        let _counted = self.settings.counted.then(|| Counted::new(&self.metrics));
         tokio::select! {
             biased;
             () = self.abort.cancelled() => {}

@@ -26,8 +26,6 @@ pub struct Limits {
     /// Whether a token is taken as the password of HTTP Basic.
     pub basic: bool,
     pub documentation_uri: Option<String>,
-    /// The security events that streams tell (RFC 9967 §4).
-    pub event_uris: &'static [&'static str],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +45,10 @@ pub struct Pagination {
     pub cursor_timeout: Option<u64>,
 }
 
-/// The ServiceProviderConfig. `base` is the SCIM base URL without a slash at its end.
-pub fn service_provider_config(limits: &Limits, base: &str) -> Value {
+/// The ServiceProviderConfig. `base` is the SCIM base URL without a slash at its end; `event_uris` are the security
+/// events that are told. Where there are none `securityEvents` is absent, which says that nothing of it is configured
+/// (RFC 9967 §4): clients that are older than it refuse a member that they do not know.
+pub fn service_provider_config(limits: &Limits, event_uris: &[&str], base: &str) -> Value {
     let supported = |flag: bool| json!({ "supported": flag });
     let bulk = limits.bulk.unwrap_or(BulkLimits { max_operations: 0, max_payload_size: 0 });
     let mut out = Map::new();
@@ -72,7 +72,9 @@ pub fn service_provider_config(limits: &Limits, base: &str) -> Value {
     if let Some(pagination) = limits.pagination {
         out.insert("pagination".into(), pagination_json(pagination));
     }
-    out.insert("securityEvents".into(), json!({ "asyncRequest": "none", "eventUris": limits.event_uris }));
+    if !event_uris.is_empty() {
+        out.insert("securityEvents".into(), json!({ "asyncRequest": "none", "eventUris": event_uris }));
+    }
     if limits.interop_profile {
         out.insert("interopProfileConformant".into(), true.into());
     }
@@ -198,13 +200,12 @@ mod tests {
             access_tokens: false,
             basic: false,
             documentation_uri: None,
-            event_uris: &["urn:ietf:params:scim:event:prov:delete"],
         }
     }
 
     #[test]
     fn the_configuration_has_every_required_member_of_the_schema_and_says_what_is_enforced() {
-        let config = service_provider_config(&limits(), BASE);
+        let config = service_provider_config(&limits(), &["urn:ietf:params:scim:event:prov:delete"], BASE);
         let theirs = fixture("samples/rfc7643-8.5-service_provider_configuration.json");
         for key in ["schemas", "patch", "bulk", "filter", "sort", "etag"] {
             assert_eq!(config[key], theirs[key], "{key}");
@@ -233,14 +234,15 @@ mod tests {
 
     #[test]
     fn what_is_not_offered_is_advertised_as_such() {
-        let config = service_provider_config(&Limits { bulk: None, sort: false, ..limits() }, BASE);
+        let config = service_provider_config(&Limits { bulk: None, sort: false, ..limits() }, &[], BASE);
         assert_eq!(config["bulk"], json!({"supported": false, "maxOperations": 0, "maxPayloadSize": 0}));
         assert_eq!(config["sort"], json!({"supported": false}));
         assert_eq!(config.get("pagination"), None);
         assert_eq!(config.get("interopProfileConformant"), None);
+        assert_eq!(config.get("securityEvents"), None);
         let pagination =
             Pagination { cursor: true, default_page_size: 100, max_page_size: 1000, cursor_timeout: Some(3600) };
-        let config = service_provider_config(&Limits { pagination: Some(pagination), ..limits() }, BASE);
+        let config = service_provider_config(&Limits { pagination: Some(pagination), ..limits() }, &[], BASE);
         assert_eq!(
             config["pagination"],
             json!({"cursor": true, "index": true, "defaultPaginationMethod": "index", "defaultPageSize": 100,
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn each_way_to_authenticate_is_advertised_where_it_is_open() {
         let types = |access_tokens, basic| {
-            let config = service_provider_config(&Limits { access_tokens, basic, ..limits() }, BASE);
+            let config = service_provider_config(&Limits { access_tokens, basic, ..limits() }, &[], BASE);
             let schemes = config["authenticationSchemes"].as_array().expect("schemes").clone();
             assert_eq!(schemes.iter().filter(|scheme| scheme["primary"] == true).count(), 1);
             schemes.iter().map(|scheme| scheme["type"].as_str().expect("a type").to_owned()).collect::<Vec<_>>()

@@ -8,23 +8,9 @@ import sys
 from datetime import datetime, timezone
 
 import scim2_tester.filling as filling
-from httpx2 import Client, HTTPTransport, Response
+from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
-
-
-class BeforeSecurityEvents(HTTPTransport):
-    """Takes `securityEvents` out of ServiceProviderConfig: RFC 9967 (May 2026) adds it, and the models of this release are
-    older and refuse members that they do not know."""
-
-    def handle_request(self, request):
-        response = super().handle_request(request)
-        if request.method != "GET" or not request.url.path.endswith("/ServiceProviderConfig"):
-            return response
-        config = json.loads(response.read())
-        del config["securityEvents"]
-        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-        return Response(response.status_code, headers=headers, content=json.dumps(config), request=request)
 
 
 def made(http, endpoint, name):
@@ -78,7 +64,7 @@ def fill_with(known):
 
 def main(base, token):
     headers = {"Authorization": f"Bearer {token}"}
-    with Client(base_url=base, headers=headers, timeout=30, transport=BeforeSecurityEvents()) as http:
+    with Client(base_url=base, headers=headers, timeout=30) as http:
         fill_with(acceptable(http))
         results = check_server(SyncSCIMClient(http))
     for result in results:

@@ -21,11 +21,28 @@ const COMPANY = [
   ["Maximiliane Freifrau von Hohenlohe-Schillingsfürst", "Press", "Patronage"], ["Noor van Dijk", "Stage", "Costume Designer"],
   ["Oluwaseun Adeyemi", "Sound", "Sound Operator"], ["Priya Raghunathan", "House", "Accounts"], ["Quentin Delacroix", "Stage", "Props"],
 ];
+// Lines of a list that was kept by hand, one with a mistake.
+const LIST = `email,given name,family name,status,organization,projects
+zoe.laurent@hollis.example,Zoé,Laurent,Active,Hollis Theatre,Winter Season:Tester
+arthur.penn@hollis.example,Arthur,Penn,,Front of House,
+bea.castellano@hollis.example,Bea,Castellano,Inactive,,
+caspar.holm@hollis.example,Caspar,Holm,soon,,
+dalia.mansour@hollis.example,Dalia,Mansour,,Hollis Theatre,Box Office:Viewer
+`;
 const INVITED = ["Rosa Delgado", "Sigrún Jónsdóttir", "Tomás Herrera", "Uma Thornton", "Viktor Novák"];
 let token;
 const console_ = (path) => `${daemon.origin}/admin/default${path}`;
 const ascii = (text) => text.normalize("NFD").replaceAll("ı", "i").replace(/[^\w -]/g, "").toLowerCase();
 const mailOf = (name) => `${ascii(name).replaceAll(" ", ".")}@hollis.example`;
+// What the identity provider says of the company after a season: one is new, one has left, one has another title.
+const EXPORT = [
+  "userName,givenName,familyName,title,active",
+  ...COMPANY.slice(0, 10).map(([name, , title], number) => {
+    const [givenName, ...rest] = name.split(" ");
+    return [mailOf(name), givenName, rest.join(" "), number === 2 ? "Head of Lighting" : title, number !== 8].join(",");
+  }),
+  "edda.brandt@hollis.example,Edda,Brandt,Prompter,true",
+].join("\n");
 
 await run(async () => {
   const session = await acceptAsAdmin();
@@ -67,6 +84,25 @@ await run(async () => {
   await page.getByRole("button", { name: "Preview" }).click();
   await page.getByRole("heading", { name: "Add users: preview" }).waitFor();
   await take(page, "add-users");
+
+  await page.goto(console_("/users/import"));
+  await page.getByLabel("Or paste its lines").fill(LIST);
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("4 of 5 lines can be imported.").waitFor();
+  await take(page, "import");
+
+  daemon.cli("webhook", "add-stream", "--account", "default", "--audience", "https://seats.hollis.example");
+  daemon.cli("webhook", "add", "--account", "default", "https://rota.hollis.example/usherd");
+  await page.goto(console_("/webhooks"));
+  await take(page, "webhooks");
+
+  await page.goto(console_("/provisioning"));
+  await page.getByRole("link", { name: "Compare with an export" }).click();
+  await page.getByLabel("Whose export it is").selectOption("okta");
+  await page.getByLabel("Export", { exact: true }).setInputFiles({ name: "okta.csv", mimeType: "text/csv", buffer: Buffer.from(EXPORT) });
+  await page.getByRole("button", { name: "Show the plan" }).click();
+  await page.getByText("to create").first().waitFor();
+  await take(page, "compare");
 
   await page.goto(console_("/provisioning/story?refused=yes"));
   await page.getByRole("link", { name: "POST /Users" }).first().waitFor();

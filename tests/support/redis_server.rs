@@ -148,9 +148,12 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// So long a test waits for what is well to happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Asks until there is an answer, for some twenty seconds.
 pub fn eventually<T>(ask: impl FnMut() -> Option<T>) -> T {
-    eventually_within(Duration::from_secs(20), ask)
+    eventually_within(PATIENCE, ask)
 }
 
 /// As [`eventually`], for what takes longer when it is well.

@@ -61,8 +61,8 @@ pub(super) struct Heard {
     pub read_to: Option<EventId>,
 }
 
-/// So many documents are read at once.
-pub(super) const CHUNK: usize = 100;
+/// So many documents are read at once, and looked at without a pause: some milliseconds of a thread that requests wait for.
+pub(super) const CHUNK: usize = 25;
 /// So many entries of an index are read at once.
 pub(super) const PAGE: usize = 1_000;
 /// So often a document that others write meanwhile is looked at again.

@@ -26,6 +26,7 @@ use story::Witness;
 use super::guard::RequestDeadline;
 use super::service::{Asked, Service};
 use crate::directory::{self, Door, Error, Kind};
+use crate::domain::security_event::EVENT_URIS;
 use crate::scim::discovery;
 use crate::scim::list::{ListResponse, Query};
 use crate::scim::{SchemaTable, ScimError, Tolerance};
@@ -78,7 +79,8 @@ async fn answer(
                 return Err(ScimError::plain(403, "filters are not supported on this endpoint").into());
             }
             let base = format!("{}/scim/v2", service.directory.settings().public_url);
-            discover(table, &what, service, &base)
+            let event_uris = events_told(service, caller.as_ref()).await;
+            discover(table, &what, service, event_uris, &base)
         }
         Route::Asked(what) => {
             let caller = caller.ok_or(Error::Unauthorized)?;
@@ -147,10 +149,28 @@ async fn tidy(service: &Service, caller: &directory::Request, path: &str) -> Res
     Ok(())
 }
 
-fn discover(table: &SchemaTable, what: &Discovery, service: &Service, base: &str) -> Result<Response, Failure> {
+/// The security events of whoever asks: none unless the account has a stream, and none for a caller without rights, who is
+/// told the rest all the same.
+async fn events_told(service: &Service, caller: Option<&directory::Request>) -> &'static [&'static str] {
+    let Some(caller) = caller else { return &[] };
+    match service.directory.open(caller, &[]).await {
+        Ok((context, _)) if context.account.tells_security_events() => &EVENT_URIS,
+        Ok(_) | Err(_) => &[],
+    }
+}
+
+fn discover(
+    table: &SchemaTable,
+    what: &Discovery,
+    service: &Service,
+    event_uris: &[&str],
+    base: &str,
+) -> Result<Response, Failure> {
     let unknown = |kind: &str, name: &str| ScimError::plain(404, format!("there is no {kind} {name}"));
     let found = match what {
-        Discovery::ServiceProviderConfig => discovery::service_provider_config(&service.settings.scim, base),
+        Discovery::ServiceProviderConfig => {
+            discovery::service_provider_config(&service.settings.scim, event_uris, base)
+        }
         Discovery::Schemas => ListResponse::all(discovery::schemas(table, base)).to_json(),
         Discovery::Schema(urn) => discovery::schema(table, urn, base).ok_or_else(|| unknown("schema", urn))?,
         Discovery::ResourceTypes => ListResponse::all(discovery::resource_types(table, base)).to_json(),

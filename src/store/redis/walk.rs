@@ -16,6 +16,8 @@ use crate::store::walk::{Found, Item};
 const SCAN: &str = "return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])";
 /// So many keys, fields or entries are looked for at a time.
 const AT_ONCE: usize = 1_000;
+/// So many documents are fetched at a time, with their bodies: what others ask meanwhile waits behind them.
+const DOCUMENTS_AT_ONCE: usize = 50;
 
 /// What a SCAN or HSCAN has shown before: both may show a thing more than once. A digest each, since names are long.
 #[derive(Default)]
@@ -90,20 +92,19 @@ impl RedisStore {
         }
     }
 
-    /// Those of the keys that are documents, in one trip.
+    /// Those of the keys that are documents.
     async fn send_documents(&self, prefix: &str, names: &[&str], found: Sink<'_>) -> Result<(), StoreError> {
         let documents: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("doc:")).collect();
-        if documents.is_empty() {
-            return Ok(());
-        }
-        let mut commands = Pipeline::new();
-        for name in &documents {
-            commands.cmd("HMGET").arg(format!("{prefix}doc:{name}")).arg(&read::FIELDS);
-        }
-        for (name, value) in documents.iter().zip(self.ask(&commands).await?) {
-            let (kind, id) = name.split_once(':').ok_or_else(|| damaged(format!("doc:{name} names no kind")))?;
-            if let Some(document) = document(name, value)? {
-                found.send(Item::Document { kind: kind.to_owned(), id: id.to_owned(), document }).await;
+        for documents in documents.chunks(DOCUMENTS_AT_ONCE) {
+            let mut commands = Pipeline::new();
+            for name in documents {
+                commands.cmd("HMGET").arg(format!("{prefix}doc:{name}")).arg(&read::FIELDS);
+            }
+            for (name, value) in documents.iter().zip(self.ask(&commands).await?) {
+                let (kind, id) = name.split_once(':').ok_or_else(|| damaged(format!("doc:{name} names no kind")))?;
+                if let Some(document) = document(name, value)? {
+                    found.send(Item::Document { kind: kind.to_owned(), id: id.to_owned(), document }).await;
+                }
             }
         }
         Ok(())

@@ -22,10 +22,7 @@ use tempfile::TempDir;
 use self::browser::Browser;
 use self::client::{Reply, Request};
 use self::mails::Mail;
-use crate::redis_server::{RedisServer, eventually, eventually_within};
-
-/// Some commands walk over a whole account, and rest in between so that requests get their turn.
-const COMMAND: Duration = Duration::from_secs(180);
+use crate::redis_server::{PATIENCE, RedisServer, eventually, eventually_within};
 
 /// Which store the daemon keeps everything in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,12 +192,18 @@ impl Daemon {
 
     /// As [`Self::cli`], with more environment variables.
     pub fn cli_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
+        self.cli_within(PATIENCE, arguments, environment)
+    }
+
+    /// As [`Self::cli_with`], for what takes longer: some commands walk over a whole account, and rest in between so that
+    /// requests get their turn.
+    pub fn cli_within(&self, patience: Duration, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
         let (out, err) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied()).stdin(Stdio::null());
         command.stdout(out.reopen().unwrap()).stderr(err.reopen().unwrap());
         let mut child = command.spawn().unwrap();
-        let status = eventually_within(COMMAND, || child.try_wait().unwrap());
+        let status = eventually_within(patience, || child.try_wait().unwrap());
         let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file.path()).unwrap();
         Finished { code: code(status), stdout: read(&out), stderr: read(&err) }
     }
@@ -383,7 +386,12 @@ impl Daemon {
     /// Active admin yet is no fault of the store.
     #[track_caller]
     pub fn assert_consistent(&self, account: &str) {
-        let done = self.cli(&["reconcile", "--account", account, "--dry-run"]);
+        self.assert_consistent_within(PATIENCE, account);
+    }
+
+    /// As [`Self::assert_consistent`], for accounts that take longer to look through.
+    pub fn assert_consistent_within(&self, patience: Duration, account: &str) {
+        let done = self.cli_within(patience, &["reconcile", "--account", account, "--dry-run"], &[]);
         assert_eq!(done.code, 0, "{}", done.stderr);
         let wrong: Vec<&str> = done.stdout.lines().filter(|line| !line.starts_with("V10\t")).collect();
         assert!(wrong.is_empty(), "the store does not agree with itself: {wrong:#?}");
