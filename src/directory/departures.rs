@@ -10,7 +10,7 @@ use super::{Directory, entropy, keys};
 use crate::domain::ids::ResourceId;
 use crate::domain::lifecycle::Event;
 use crate::domain::time::Timestamp;
-use crate::store::{Batch, Bounds, Index, Page, Space, Write};
+use crate::store::{Batch, Bounds, Entry, Index, Page, Reads, Space, Write};
 
 /// So many groups are left by one slice: each is two index entries, a count and a version.
 const GROUPS_AT_ONCE: usize = 400;
@@ -95,6 +95,7 @@ impl Directory {
         for entry in &users {
             self.drop_assignment(slice.context, &entry.id, resource).await?;
         }
+        self.drop_strays(slice, &index, &users).await?;
         if !users.is_empty() || self.drop_grants(slice.context, resource, USERS_AT_ONCE).await? {
             return Ok(Some(Step::More));
         }
@@ -106,6 +107,22 @@ impl Directory {
         }
         slice.end(&mut batch);
         self.finished(slice, &batch).await
+    }
+
+    /// Removes those of the entries that still stand although their users have dropped the assignment, or are gone: such a
+    /// task would otherwise meet them again without an end.
+    async fn drop_strays(&self, slice: &Slice<'_>, index: &Index, entries: &[Entry]) -> Result<(), Error> {
+        let reads =
+            Reads { entries: entries.iter().map(|entry| (index.clone(), entry.clone())).collect(), ..Reads::default() };
+        let stand = self.store.read(slice.space(), &reads).await?.entries;
+        let strays = entries.iter().zip(stand).filter_map(|(entry, stands)| stands.then(|| entry.clone()));
+        let mut batch = Batch::new(entropy::commit_id(slice.context.now));
+        batch.writes.extend(strays.map(|entry| Write::IndexRemove { index: index.clone(), entry }));
+        if !batch.writes.is_empty() {
+            tracing::warn!(index = &*index.0, strays = batch.writes.len(), "removed assignments that nobody has");
+            self.committed(slice.space(), &batch).await?;
+        }
+        Ok(())
     }
 
     async fn drop_assignment(&self, context: &Context, user: &str, resource: ResourceId) -> Result<(), Error> {

@@ -58,7 +58,7 @@ impl Directory {
         let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
         let (context, documents) = self.open(request, &keys).await?;
         context.require(Scope::Tokens)?;
-        read_runs(&documents)
+        Ok(read_runs(&documents))
     }
 
     /// The same for the schedule, which comes by in every account that is registered, also while it is being deleted.
@@ -67,12 +67,12 @@ impl Directory {
     /// Of the store.
     pub async fn stored_runs(&self, account: &AccountId, jobs: &[&str]) -> Result<Vec<Option<LastRun>>, Error> {
         let keys: Vec<_> = jobs.iter().map(|job| keys::job(job)).collect();
-        read_runs(&self.store.get(&Space::Account(account.clone()), &keys).await?)
+        Ok(read_runs(&self.store.get(&Space::Account(account.clone()), &keys).await?))
     }
 
     async fn stored_run(&self, account: &AccountId, job: &str) -> Result<(Option<Document>, Option<LastRun>), Error> {
         let document = self.store.get(&Space::Account(account.clone()), &[keys::job(job)]).await?.pop().flatten();
-        let run = document.as_ref().map(read_run).transpose()?;
+        let run = document.as_ref().and_then(read_run);
         Ok((document, run))
     }
 
@@ -185,10 +185,14 @@ impl Directory {
     }
 }
 
-fn read_run(document: &Document) -> Result<LastRun, Error> {
-    serde_json::from_slice(&document.body).map_err(|error| Error::damaged("job", error))
+/// One that cannot be read counts as none: the job begins anew, and writes over it. It must not keep this account, let
+/// alone all others, from their jobs for ever.
+fn read_run(document: &Document) -> Option<LastRun> {
+    serde_json::from_slice(&document.body)
+        .inspect_err(|error| tracing::warn!(%error, "when a job ran last cannot be read: it begins anew"))
+        .ok()
 }
 
-fn read_runs(documents: &[Option<Document>]) -> Result<Vec<Option<LastRun>>, Error> {
-    documents.iter().map(|document| document.as_ref().map(read_run).transpose()).collect()
+fn read_runs(documents: &[Option<Document>]) -> Vec<Option<LastRun>> {
+    documents.iter().map(|document| document.as_ref().and_then(read_run)).collect()
 }

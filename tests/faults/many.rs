@@ -7,9 +7,10 @@ use rstest::rstest;
 use serde_json::json;
 use usherd::directory::audit::AuditEvent;
 use usherd::directory::provision::IfMatch;
+use usherd::directory::{Kind, entropy, keys};
 use usherd::domain::user::State;
 use usherd::jobs::schedule::JobName;
-use usherd::store::DocumentKey;
+use usherd::store::{Batch, DocumentKey, Entry, Index, Write};
 
 use crate::daemon::{Store, patch, set_active, user};
 use crate::house::{DAY, MINUTE};
@@ -108,6 +109,49 @@ async fn claims_are_given_back_together_but_for_the_one_that_was_lost(
     assert_eq!(wakes(&claims[0].owner).await, until);
     assert_eq!(wakes(&claims[1].owner).await, lost, "it was somebody else's by then");
     assert_eq!(wakes(&claims[2].owner).await, until);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_last_run_cannot_be_read_begins_anew_and_keeps_nobody_from_theirs(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store, &[]).await;
+    let other = "zoo".parse().unwrap();
+    house.directory().ensure_account(&other, "Zoo").await.unwrap();
+    house.ticker().run_one().await.unwrap();
+    let key = keys::job(JobName::Digest.as_str());
+    let document = house.opened.store.get(&house.space(), std::slice::from_ref(&key)).await.unwrap().pop().flatten();
+    let mut batch = Batch::new(entropy::commit_id(house.now()));
+    batch.replace(key, document.as_ref(), house.now(), b"{".to_vec());
+    house.opened.store.commit(&house.space(), &batch).await.unwrap();
+
+    house.opened.store.advance(DAY);
+    assert_eq!(house.ticker().run_one().await.unwrap(), 5, "three in the other account, two in this one");
+    house.opened.store.advance(DAY);
+    assert_eq!(house.ticker().run_one().await.unwrap(), 6);
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_gone_although_an_index_says_that_nobody_has_it(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store, &[]).await;
+    let directory = house.directory();
+    let body = json!({ "displayName": "Winter Season" });
+    let project = directory.create_resource(&house.client, Kind::Project, body).await.unwrap().resource.id;
+    let index = Index::new(keys::assigned(project));
+    let nobody = Entry { key: String::new(), id: "01a20a98-17a3-71e1-850f-520f67b51d83".to_owned() };
+    let mut batch = Batch::new(entropy::commit_id(house.now()));
+    batch.writes.push(Write::IndexAdd { index: index.clone(), entry: nobody });
+    house.opened.store.commit(&house.space(), &batch).await.unwrap();
+
+    directory.delete_resource(&house.client, Kind::Project, &project.to_string(), &IfMatch::Any).await.unwrap();
+    house.work().await;
+    let dump = house.dump().await;
+    assert!(!dump.indexes.contains_key(&*index.0), "{:?}", dump.indexes);
+    assert_eq!(dump.documents.keys().filter(|(kind, _)| kind == keys::TASK).count(), 0);
 }
 
 /// How often documents were read so far.
