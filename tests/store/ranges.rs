@@ -7,6 +7,7 @@ use crate::fixture::{Fixture, acme, entry, index, on_both_backends, write};
 on_both_backends!(
     bounds_take_the_keys_that_they_name,
     a_page_begins_behind_its_cursor_and_leaves_out_its_offset,
+    every_page_by_number_is_its_part_of_the_whole_in_both_directions,
     a_walk_by_cursor_meets_every_entry_once_in_both_directions,
     an_index_that_was_never_written_is_empty,
 );
@@ -102,6 +103,24 @@ async fn a_page_begins_behind_its_cursor_and_leaves_out_its_offset(fixture: Fixt
         ),
     ] {
         assert_eq!(range(&fixture.store, bounds, page.clone()).await, wanted, "{bounds:?} {page:?}");
+    }
+}
+
+async fn every_page_by_number_is_its_part_of_the_whole_in_both_directions(fixture: Fixture) {
+    fill(&fixture.store).await;
+    for reverse in [false, true] {
+        let mut whole: Vec<Entry> = ENTRIES.iter().map(|(key, id)| entry(key, id)).collect();
+        if reverse {
+            whole.reverse();
+        }
+        for offset in 0..=whole.len() + 1 {
+            for limit in [0, 1, 3, whole.len(), usize::MAX] {
+                let page = Page { offset, limit, reverse, ..Page::first(1) };
+                let found = fixture.store.range(&acme(), &index(), &Bounds::All, &page).await.unwrap();
+                let wanted: Vec<Entry> = whole.iter().skip(offset).take(limit).cloned().collect();
+                assert_eq!(found, wanted, "{page:?}");
+            }
+        }
     }
 }
 

@@ -57,9 +57,10 @@ impl EmbeddedStore {
         bounds: &Bounds,
         page: &Page,
     ) -> Result<Vec<Entry>, StoreError> {
-        let prefix = index_key(space, index);
+        let (prefix, total) = (index_key(space, index), total_key(space, index));
         let span = Span::of(bounds, page.after.as_ref(), page.reverse);
         let Page { offset, limit, reverse, .. } = *page;
+        let whole = *bounds == Bounds::All && page.after.is_none();
         self.view(move |view| {
             if span.is_void() {
                 return Ok(Vec::new());
@@ -71,11 +72,26 @@ impl EmbeddedStore {
                 entry(&member.value()[prefix.len()..])
                     .ok_or_else(|| Fault::Damaged("an index holds what is no entry".to_owned()))
             };
-            if reverse {
-                range.rev().skip(offset).take(limit).map(read).collect()
-            } else {
-                range.skip(offset).take(limit).map(read).collect()
+            let walk = |reverse: bool, offset, limit| -> Result<Vec<Entry>, Fault> {
+                if reverse {
+                    range.rev().skip(offset).take(limit).map(read).collect()
+                } else {
+                    range.skip(offset).take(limit).map(read).collect()
+                }
+            };
+            if !whole || offset == 0 {
+                return walk(reverse, offset, limit);
             }
+            // A page is found by walking to it: from the end that is nearer, since it is known how many there are.
+            let total = view.totals.get(&total[..])?.map_or(0, |total| total.value());
+            let total = usize::try_from(total).unwrap_or(usize::MAX);
+            if offset < total / 2 {
+                return walk(reverse, offset, limit);
+            }
+            let end = offset.saturating_add(limit).min(total);
+            let mut page = walk(!reverse, total - end, end.saturating_sub(offset))?;
+            page.reverse();
+            Ok(page)
         })
         .await
     }
