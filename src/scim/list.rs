@@ -1,6 +1,7 @@
 //! Lists of resources: paging parameters, search requests and the ListResponse (RFC 7644 §3.4.2, §3.4.3; RFC 9865).
 
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
 
 use super::error::{ScimError, ScimType};
 
@@ -70,37 +71,40 @@ fn whole_number(name: &str, text: Option<&str>, wrong: ScimType) -> Result<Optio
 }
 
 /// One page of a list, ready to be written down.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ListResponse {
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListResponse<R> {
     /// Cursor paging may leave it out (RFC 9865 §2.3).
     pub total_results: Option<usize>,
     /// Index paging only.
     pub start_index: Option<usize>,
     pub next_cursor: Option<String>,
     pub previous_cursor: Option<String>,
-    pub resources: Vec<Value>,
+    pub resources: Vec<R>,
 }
 
-impl ListResponse {
+impl<R> ListResponse<R> {
     /// A page of an index-paged list.
-    pub fn page(total_results: usize, start_index: usize, resources: Vec<Value>) -> Self {
+    pub fn page(total_results: usize, start_index: usize, resources: Vec<R>) -> Self {
         ListResponse {
             total_results: Some(total_results),
             start_index: Some(start_index),
+            next_cursor: None,
+            previous_cursor: None,
             resources,
-            ..ListResponse::default()
         }
     }
 
     /// A list that is never paged (discovery).
-    pub fn all(resources: Vec<Value>) -> Self {
+    pub fn all(resources: Vec<R>) -> Self {
         ListResponse::page(resources.len(), 1, resources)
     }
+}
 
-    /// `Resources` is there even when it is empty: clients read it without asking.
-    pub fn to_json(self) -> Value {
-        let mut out = Map::new();
-        out.insert("schemas".into(), json!([LIST_RESPONSE_URN]));
+/// `Resources` is there even when it is empty: clients read it without asking.
+impl<R: Serialize> Serialize for ListResponse<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        out.serialize_entry("schemas", &[LIST_RESPONSE_URN])?;
         let numbers = [
             ("totalResults", self.total_results),
             ("startIndex", self.start_index),
@@ -108,16 +112,16 @@ impl ListResponse {
         ];
         for (name, number) in numbers {
             if let Some(number) = number {
-                out.insert(name.into(), number.into());
+                out.serialize_entry(name, &number)?;
             }
         }
-        for (name, cursor) in [("previousCursor", self.previous_cursor), ("nextCursor", self.next_cursor)] {
+        for (name, cursor) in [("previousCursor", &self.previous_cursor), ("nextCursor", &self.next_cursor)] {
             if let Some(cursor) = cursor {
-                out.insert(name.into(), cursor.into());
+                out.serialize_entry(name, cursor)?;
             }
         }
-        out.insert("Resources".into(), self.resources.into());
-        Value::Object(out)
+        out.serialize_entry("Resources", &self.resources)?;
+        out.end()
     }
 }
 
@@ -212,6 +216,8 @@ fn text(key: &str, value: &Value) -> Result<Option<String>, ScimError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::scim::table::fixture;
 
@@ -257,19 +263,20 @@ mod tests {
         let resources = theirs["Resources"].as_array().expect("resources").clone();
         // The example announces a page of 100 resources and prints two of them.
         theirs["itemsPerPage"] = 2.into();
-        assert_eq!(ListResponse::page(100, 1, resources).to_json(), theirs);
+        assert_eq!(json!(ListResponse::page(100, 1, resources)), theirs);
     }
 
     #[test]
     fn an_empty_page_says_so_with_an_empty_list() {
-        let empty = ListResponse::page(0, 1, Vec::new()).to_json();
+        let empty = ListResponse::page(0, 1, Vec::<Value>::new());
         assert_eq!(
-            empty,
+            json!(empty),
             json!({"schemas": [LIST_RESPONSE_URN], "totalResults": 0, "startIndex": 1, "itemsPerPage": 0, "Resources": []})
         );
-        let cursor = ListResponse { next_cursor: Some("abc".into()), ..ListResponse::default() }.to_json();
+        let next_cursor = Some("abc".into());
+        let cursor = ListResponse { total_results: None, start_index: None, next_cursor, ..empty };
         assert_eq!(
-            cursor,
+            json!(cursor),
             json!({"schemas": [LIST_RESPONSE_URN], "itemsPerPage": 0, "nextCursor": "abc", "Resources": []})
         );
     }

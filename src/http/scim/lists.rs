@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::reply::{self, Failure};
 use super::resources::Call;
@@ -32,7 +32,7 @@ pub async fn list(
     }
     let Answered { context, total, start_index, next_cursor, resources } =
         service.directory.query(caller, kinds, query).await?;
-    let mut rows: Vec<Option<Value>> = vec![None; resources.len()];
+    let mut rows: Vec<Option<Box<RawValue>>> = vec![None; resources.len()];
     let mut left: Vec<_> = resources.into_iter().enumerate().collect();
     // What stands beside the documents is read at once for all of one kind, wherever they are on the page.
     for kind in kinds {
@@ -45,5 +45,5 @@ pub async fn list(
     }
     let resources = rows.into_iter().flatten().collect();
     let page = ListResponse { total_results: total, start_index, next_cursor, previous_cursor: None, resources };
-    Ok(reply::json(StatusCode::OK, &page.to_json()))
+    Ok(reply::json(StatusCode::OK, &page))
 }

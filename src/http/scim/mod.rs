@@ -14,7 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use reply::Failure;
 pub use reply::error;
@@ -171,9 +171,9 @@ fn discover(
         Discovery::ServiceProviderConfig => {
             discovery::service_provider_config(&service.settings.scim, event_uris, base)
         }
-        Discovery::Schemas => ListResponse::all(discovery::schemas(table, base)).to_json(),
+        Discovery::Schemas => json!(ListResponse::all(discovery::schemas(table, base))),
         Discovery::Schema(urn) => discovery::schema(table, urn, base).ok_or_else(|| unknown("schema", urn))?,
-        Discovery::ResourceTypes => ListResponse::all(discovery::resource_types(table, base)).to_json(),
+        Discovery::ResourceTypes => json!(ListResponse::all(discovery::resource_types(table, base))),
         Discovery::ResourceType(name) => {
             discovery::resource_type(table, name, base).ok_or_else(|| unknown("resource type", name))?
         }

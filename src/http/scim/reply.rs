@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::directory::Error;
 use crate::domain::lifecycle::Refusal;
@@ -167,8 +167,9 @@ pub fn error(error: &ScimError) -> Response {
     json(status, &error.to_json())
 }
 
-pub fn json(status: StatusCode, body: &Value) -> Response {
-    bytes(status, serde_json::to_vec(body).expect("a JSON value has only string keys"))
+/// `body` has only string keys.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    bytes(status, serde_json::to_vec(body).expect("its keys are strings"))
 }
 
 pub fn bytes(status: StatusCode, body: impl Into<Body>) -> Response {

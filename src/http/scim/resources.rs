@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::lists;
@@ -141,7 +142,7 @@ impl Call<'_> {
         context: &Context,
         documents: &[(ResourceId, Document)],
         query: &Query,
-    ) -> Result<Vec<Option<Value>>, Failure> {
+    ) -> Result<Vec<Option<Box<RawValue>>>, Failure> {
         let projection = self.projection(query)?;
         let profile = self.service.directory.profile_of(context)?;
         let beside = self.beside(context, documents, &projection).await?;
@@ -149,9 +150,7 @@ impl Call<'_> {
         for ((id, document), beside) in documents.iter().zip(&beside) {
             let outgoing = self.outgoing(*id, document, beside, &profile);
             let written = outgoing.and_then(|outgoing| outgoing.write(self.kind, &projection));
-            let read = written
-                .and_then(|written| serde_json::from_slice(&written).map_err(|error| Error::damaged("body", error)));
-            listed.push(readable(self.kind, id, read));
+            listed.push(readable(self.kind, id, written.and_then(whole)));
         }
         Ok(listed)
     }
@@ -319,6 +318,12 @@ impl Outgoing<'_> {
         projection.apply(&mut resource);
         serde_json::to_vec(&resource).map_err(damaged)
     }
+}
+
+/// A body that is a JSON value from its beginning to its end: one that is damaged must not damage the list that it is in.
+fn whole(body: Vec<u8>) -> Result<Box<RawValue>, Error> {
+    let text = String::from_utf8(body).map_err(|error| Error::damaged("body", error))?;
+    RawValue::from_string(text).map_err(|error| Error::damaged("body", error))
 }
 
 /// Whether anybody will read what stands beside resources of this kind. What comes with `groups` is read with them.
