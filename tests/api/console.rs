@@ -130,6 +130,34 @@ fn a_token_is_made_only_by_whoever_has_proven_lately_who_they_are() {
     assert!(tokens().contains("revoked"), "{}", tokens());
 }
 
+#[test]
+fn an_application_is_told_of_people_only_by_whoever_has_proven_lately_who_they_are() {
+    let daemon = daemon(Store::Redis);
+    let (mut browser, admin) = signed_in(&daemon);
+    let page = "/admin/default/webhooks";
+    let webhook = [("url", "https://app.example.com/"), ("event", "user.invited")];
+    let stream = [("url", ""), ("form", "notice")];
+    assert_eq!(post(&mut browser, &format!("{page}/new"), &webhook).status, 200);
+    let list = || daemon.cli(&["webhook", "list", "--account", "default"]).stdout;
+    let id = list().split('\t').next().unwrap().to_owned();
+    age_sessions(&daemon, &admin);
+    let before = list();
+    for (dialog, fields) in
+        [("new".to_owned(), &webhook[..]), ("new-stream".to_owned(), &stream), (format!("{id}/rotate"), &[])]
+    {
+        let sent_away = post(&mut browser, &format!("{page}/{dialog}"), fields);
+        assert_eq!(sent_away.status, 303, "{dialog}: {}", sent_away.text());
+        let prove = sent_away.header("location");
+        assert!(prove.starts_with("/admin/default/prove?next="), "{dialog}: {prove}");
+        assert_eq!(list(), before, "{dialog}: nothing was made");
+    }
+    let audit = browser.open("/admin/default/audit/export?form=jsonl").text();
+    assert!(audit.contains("webhook.added") && !audit.contains("webhook.rotated"), "{audit}");
+    // Taking away needs no more than the session.
+    assert_eq!(post(&mut browser, &format!("{page}/{id}/remove"), &[]).status, 303);
+    assert_ne!(list(), before);
+}
+
 #[rstest]
 #[case::elsewhere("https://evil.example/")]
 #[case::another_host("//evil.example/admin/default/users")]

@@ -139,6 +139,7 @@ fn a_cursor_is_worth_nothing_for_another_query(#[values(Store::Embedded, Store::
         &[("count", "1")][..],
         &[("filter", "userName sw \"U\""), ("count", "1")],
         &[filter, ("count", "1"), ("sortBy", "userName")],
+        &[filter, ("count", "1"), ("sortOrder", "descending")],
         &[filter, ("count", "1"), ("attributes", "userName")],
         &[filter, ("count", "1"), ("excludedAttributes", "emails")],
     ] {
@@ -172,6 +173,32 @@ fn a_cursor_is_worth_nothing_for_another_query(#[values(Store::Embedded, Store::
     scim_error(&ask(&token("other", "users")), 400, Some("invalidCursor"));
     scim_error(&ask(&token("groups-only", "groups")), 403, None);
     scim_error(&ask("usp_nobody-has-this-token-at-all"), 401, None);
+}
+
+#[rstest]
+fn a_cursor_is_worth_nothing_to_another_client_with_other_rights_and_in_another_account(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let daemon = people(store, 3, &[]);
+    let made = daemon.cli(&["account", "create", "studio", "--name", "Studio", "--admin-email", "boss@example.com"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let token = |account: &str, name: &str, scopes: &str| {
+        let made = daemon.cli(&["token", "create", "--account", account, "--name", name, "--scope", scopes]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        made.stdout.trim().to_owned()
+    };
+    let ask = |token: &str, cursor: &str| {
+        daemon.request("GET", &format!("/scim/v2/Users?count=1&cursor={cursor}")).bearer(token).send()
+    };
+    let first = ask(&token("default", "idp", "users"), "").json()["nextCursor"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&token("default", "idp", "users"), &first).status, 200, "another token of the same client");
+    for (account, client, scopes) in
+        [("default", "other", "users"), ("default", "idp", "users,groups"), ("studio", "idp", "users")]
+    {
+        let other = token(account, client, scopes);
+        assert_eq!(ask(&other, "").status, 200, "it may read people");
+        scim_error(&ask(&other, &first), 400, Some("invalidCursor"));
+    }
 }
 
 #[rstest]

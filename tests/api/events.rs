@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use serde_json::Value;
@@ -119,7 +119,11 @@ impl Listener {
 
     /// Waits for the end, whatever is told until then.
     pub fn wait_for_the_end(&mut self) {
-        while self.block().is_some() {}
+        // A stream that goes on says so every few seconds, so the time limit of a read does not end it.
+        let until = Instant::now() + PATIENCE;
+        while self.block().is_some() {
+            assert!(Instant::now() < until, "it goes on");
+        }
     }
 }
 

@@ -167,6 +167,8 @@ fn a_person_who_is_signed_in_reads_themselves_and_a_client_is_nobody(
     let client = daemon.get("/Me");
     scim_error(&client, 501, None);
     assert!(client.text().contains("provisioning client"), "{}", client.text());
+    let both = me("GET").bearer(daemon.token()).send();
+    assert_eq!(both.status, 501, "a token goes before a session: {}", both.text());
     scim_error(&daemon.request("GET", "/scim/v2/Me").send(), 401, None);
     scim_error(&daemon.request("GET", "/scim/v2/Me").bearer("usp_nobody-has-this-token-at-all").send(), 401, None);
     // A session is good for nothing else here.

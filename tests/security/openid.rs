@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::{Value, json};
+use usherd::directory::assignments::Wishes;
+use usherd::directory::invite::{Coming, Invitee};
 
 use crate::daemon::Store;
 use crate::house::{ADMIN, House, MINUTE};
@@ -266,16 +268,37 @@ async fn an_old_sign_in_at_the_issuer_proves_nothing_and_a_new_one_does(
         let query = scene.issuer.signs_in(&scene.key, &location, at(auth_time));
         scene.refuses(&scene.back(&query, &cookies).await, 403, words);
     }
-    let query = scene.issuer.signs_in(&scene.key, &location, |nonce| {
-        let mut claims = at(asked_again)(nonce);
-        claims["email"] = "other@example.org".into();
-        claims
-    });
-    scene.refuses(&scene.back(&query, &cookies).await, 403, "as somebody else");
-    assert!(wants_proof(&scene, &session).await);
+    let colleague = Invitee {
+        address: "grace@example.org".parse().unwrap(),
+        display_name: None,
+        given_name: None,
+        family_name: None,
+        language: None,
+        wishes: Wishes { account_role: Some("Account Admin".to_owned()), ..Wishes::default() },
+        reactivate: false,
+        coming: Coming::Active,
+    };
+    let operator = usherd::directory::accounts::by_operator(&scene.house.account);
+    scene.house.directory().invite(&operator, &colleague).await.unwrap();
+    for another in ["nobody@example.org", "grace@example.org"] {
+        let query = scene.issuer.signs_in(&scene.key, &location, |nonce| {
+            let mut claims = at(asked_again)(nonce);
+            claims["email"] = another.into();
+            claims
+        });
+        scene.refuses(&scene.back(&query, &cookies).await, 403, "as somebody else");
+        assert!(wants_proof(&scene, &session).await, "{another}");
+    }
     let query = scene.issuer.signs_in(&scene.key, &location, at(asked_again));
     let back = scene.back(&query, &cookies).await;
     assert_eq!((back.status, back.header("location")), (303, "/admin/acme/settings"), "{}", back.text);
+    assert!(!wants_proof(&scene, &session).await);
+    scene.house.opened.store.advance(5 * MINUTE);
+    assert!(wants_proof(&scene, &session).await);
+
+    // What the issuer dates ahead is worth no more than what it says of now.
+    let ahead = scene.seconds() + 3_600;
+    let session = scene.signed_in(at(Some(ahead))).await;
     assert!(!wants_proof(&scene, &session).await);
     scene.house.opened.store.advance(5 * MINUTE);
     assert!(wants_proof(&scene, &session).await);
@@ -300,7 +323,7 @@ async fn whoever_is_no_admin_is_told_the_role_and_whoever_did_not_accept_the_inv
     #[values(Store::Embedded, Store::Redis)] store: Store,
 ) {
     let scene = Scene::open(store, &[("USHERD_PROVISIONING__ADMIT", "silent")]).await;
-    let invitee = usherd::directory::invite::Invitee {
+    let invitee = Invitee {
         address: "bob@example.org".parse().unwrap(),
         display_name: None,
         given_name: None,
@@ -308,7 +331,7 @@ async fn whoever_is_no_admin_is_told_the_role_and_whoever_did_not_accept_the_inv
         language: None,
         wishes: Default::default(),
         reactivate: false,
-        coming: usherd::directory::invite::Coming::Invited,
+        coming: Coming::Invited,
     };
     let operator = usherd::directory::accounts::by_operator(&scene.house.account);
     scene.house.directory().invite(&operator, &invitee).await.unwrap();
