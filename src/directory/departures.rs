@@ -115,7 +115,7 @@ impl Directory {
         let reads =
             Reads { entries: entries.iter().map(|entry| (index.clone(), entry.clone())).collect(), ..Reads::default() };
         let stand = self.store.read(slice.space(), &reads).await?.entries;
-        let strays = entries.iter().zip(stand).filter_map(|(entry, stands)| stands.then(|| entry.clone()));
+        let strays = entries.iter().zip(stand).filter(|(_, stands)| *stands).map(|(entry, _)| entry.clone());
         let mut batch = Batch::new(entropy::commit_id(slice.context.now));
         batch.writes.extend(strays.map(|entry| Write::IndexRemove { index: index.clone(), entry }));
         if !batch.writes.is_empty() {

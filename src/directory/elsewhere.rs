@@ -1,7 +1,7 @@
 //! The other accounts of a person: those in which an Account Admin signs in with the same mailbox.
 //!
-//! Nothing but the mailbox connects people of different accounts. So only a session in which a mailed code was typed
-//! leads from one account to another: whoever has it reads that mailbox.
+//! Nothing but the mailbox connects people of different accounts. So only a session in which it was proven, by a mailed code
+//! or by an issuer that vouches for the address, leads from one account to another; an accepted link alone does not.
 
 use super::Directory;
 use super::account::Account;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::Value;
@@ -120,9 +120,9 @@ impl Listener {
     /// Waits for the end, whatever is told until then.
     pub fn wait_for_the_end(&mut self) {
         // A stream that goes on says so every few seconds, so the time limit of a read does not end it.
-        let until = Instant::now() + PATIENCE;
+        let until = tokio::time::Instant::now() + PATIENCE;
         while self.block().is_some() {
-            assert!(Instant::now() < until, "it goes on");
+            assert!(tokio::time::Instant::now() < until, "it goes on");
         }
     }
 }

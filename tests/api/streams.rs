@@ -1,7 +1,7 @@
 //! Streams of security event tokens through the faces: made on the command line and in the console, announced,
 //! fetched over HTTP, checked with the published keys.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ fn what_is_told_is_announced_fetched_checked_and_acknowledged(#[values(Store::Em
     let announced = announced();
     let auditor = token(&daemon, "receiver", "audit");
     let now = json!({ "returnImmediately": true });
-    let asked = Instant::now();
+    let asked = tokio::time::Instant::now();
     let nothing = poll(&daemon, &path, &auditor, &now);
     assert!(asked.elapsed() < Duration::from_secs(10), "a request that waits takes so long");
     assert_eq!((nothing.status, nothing.json()), (200, json!({ "sets": {}, "moreAvailable": false })));
