@@ -3,127 +3,22 @@
 //! Labels have few values: a class of routes, never a path; an outcome, never a message. Nothing here may carry a
 //! token, an address or an id of a person.
 
+mod labels;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use labels::{LimitKind, MailOutcome, RouteClass, StoreOutcome, WebhookOutcome};
+
 /// Seconds; from a cached read to the deadline of a bulk request.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 60.0];
-
-/// The face of the service that a request asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RouteClass {
-    Scim,
-    Api,
-    Invitee,
-    Console,
-    Hooks,
-    Assets,
-    Other,
-}
-
-impl RouteClass {
-    /// By the first segment of `path`.
-    pub fn of(path: &str) -> Self {
-        match path.split('/').nth(1).unwrap_or_default() {
-            "scim" => RouteClass::Scim,
-            "api" => RouteClass::Api,
-            "i" | "accept" | "decline" => RouteClass::Invitee,
-            "admin" => RouteClass::Console,
-            "hooks" => RouteClass::Hooks,
-            "assets" => RouteClass::Assets,
-            _ => RouteClass::Other,
-        }
-    }
-}
-
-/// How a call of the store ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StoreOutcome {
-    Ok,
-    /// A check of a batch failed; the use case loads again.
-    Conflict,
-    /// The store could not be reached, refused, or did not answer in time.
-    Unavailable,
-    /// What is stored, or what was to be stored, is wrong: a fault to report.
-    Failed,
-}
-
-/// How one attempt to send a mail ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MailOutcome {
-    Sent,
-    /// Tried again later.
-    Deferred,
-    /// The recipient was refused for good.
-    Bounced,
-    /// Given up after the last attempt.
-    Failed,
-    /// Its invitation was gone before it was sent.
-    Dropped,
-}
-
-/// How one attempt to send a webhook ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WebhookOutcome {
-    Taken,
-    /// Tried again later.
-    Deferred,
-    /// Given up after the last attempt.
-    Failed,
-    /// The endpoint answered 410 and is disabled.
-    Gone,
-}
-
-/// Which limit was hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitKind {
-    Token,
-    Address,
-    SignIn,
-    /// Open streams of events.
-    Streams,
-}
-
-/// Writes an enum as a label: the words that dashboards rely on, apart from the names in the code.
-macro_rules! label_values {
-    ($kind:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
-        impl EncodeLabelValue for $kind {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-                let text = match self {
-                    $($kind::$variant => $text,)+
-                };
-                text.encode(encoder)
-            }
-        }
-    };
-}
-
-label_values!(RouteClass {
-    Scim => "scim",
-    Api => "api",
-    Invitee => "invitee",
-    Console => "console",
-    Hooks => "hooks",
-    Assets => "assets",
-    Other => "other",
-});
-label_values!(StoreOutcome { Ok => "ok", Conflict => "conflict", Unavailable => "unavailable", Failed => "failed" });
-label_values!(MailOutcome {
-    Sent => "sent",
-    Deferred => "deferred",
-    Bounced => "bounced",
-    Failed => "failed",
-    Dropped => "dropped",
-});
-label_values!(WebhookOutcome { Taken => "taken", Deferred => "deferred", Failed => "failed", Gone => "gone" });
-label_values!(LimitKind { Token => "token", Address => "address", SignIn => "sign_in", Streams => "streams" });
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
