@@ -92,11 +92,14 @@ impl Directory {
     ) -> Result<Option<Step>, Error> {
         let index = Index::new(keys::assigned(resource));
         let users = self.store.range(slice.space(), &index, &Bounds::All, &Page::first(USERS_AT_ONCE)).await?;
-        for entry in &users {
-            self.drop_assignment(slice.context, &entry.id, resource).await?;
+        if !users.is_empty() {
+            for entry in &users {
+                self.drop_assignment(slice.context, &entry.id, resource).await?;
+            }
+            self.drop_strays(slice, &index, &users).await?;
+            return Ok(Some(Step::More));
         }
-        self.drop_strays(slice, &index, &users).await?;
-        if !users.is_empty() || self.drop_grants(slice.context, resource, USERS_AT_ONCE).await? {
+        if self.drop_grants(slice.context, resource, USERS_AT_ONCE).await? {
             return Ok(Some(Step::More));
         }
         let mut batch = slice.batch();

@@ -79,8 +79,7 @@ async fn answer(
                 return Err(ScimError::plain(403, "filters are not supported on this endpoint").into());
             }
             let base = format!("{}/scim/v2", service.directory.settings().public_url);
-            let event_uris = events_told(service, caller.as_ref()).await;
-            discover(table, &what, service, event_uris, &base)
+            discover(table, &what, service, caller.as_ref(), &base).await
         }
         Route::Asked(what) => {
             let caller = caller.ok_or(Error::Unauthorized)?;
@@ -149,8 +148,8 @@ async fn tidy(service: &Service, caller: &directory::Request, path: &str) -> Res
     Ok(())
 }
 
-/// The security events of whoever asks: none unless the account has a stream, and none for a caller without rights, who is
-/// told the rest all the same.
+/// The security events of whoever asks: none unless the account has a stream, and none when that cannot be read, or for a
+/// caller without rights, who are told the rest all the same.
 async fn events_told(service: &Service, caller: Option<&directory::Request>) -> &'static [&'static str] {
     let Some(caller) = caller else { return &[] };
     match service.directory.open(caller, &[]).await {
@@ -159,17 +158,17 @@ async fn events_told(service: &Service, caller: Option<&directory::Request>) -> 
     }
 }
 
-fn discover(
+async fn discover(
     table: &SchemaTable,
     what: &Discovery,
     service: &Service,
-    event_uris: &[&str],
+    caller: Option<&directory::Request>,
     base: &str,
 ) -> Result<Response, Failure> {
     let unknown = |kind: &str, name: &str| ScimError::plain(404, format!("there is no {kind} {name}"));
     let found = match what {
         Discovery::ServiceProviderConfig => {
-            discovery::service_provider_config(&service.settings.scim, event_uris, base)
+            discovery::service_provider_config(&service.settings.scim, events_told(service, caller).await, base)
         }
         Discovery::Schemas => json!(ListResponse::all(discovery::schemas(table, base))),
         Discovery::Schema(urn) => discovery::schema(table, urn, base).ok_or_else(|| unknown("schema", urn))?,
