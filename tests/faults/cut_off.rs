@@ -179,10 +179,8 @@ async fn who_changes_to_another_account_gets_there_although_its_settings_change_
         house.after(MINUTE * 60).await;
         let asking = directory.ask_code(&here, &address_of(address), None).await.unwrap();
         house.work().await;
-        let text = house.mails_to(address).pop().unwrap().text;
-        let is_code = |line: &&str| line.len() == 9 && line.chars().all(|c| c.is_ascii_digit() || c == ' ');
-        let code = text.lines().map(str::trim).find(is_code).unwrap();
-        let (session, _) = directory.enter_code(&asking, code, None).await.unwrap().unwrap();
+        let code = house.mails_to(address).pop().unwrap().code().unwrap();
+        let (session, _) = directory.enter_code(&asking, &code, None).await.unwrap().unwrap();
 
         let mut change = pin!(directory.change_account(&session, &there, None));
         let begun = so_far(change.as_mut(), steps).await;

@@ -28,13 +28,6 @@ fn enter(browser: &mut Browser<'_>, code: &str) -> Reply {
     browser.submit("/admin/sign-in/code", &[("code", code), ("csrf", &form_token(&page))])
 }
 
-/// The digits of the `count`th mail to the admin.
-fn code(daemon: &Daemon, address: &str, count: usize) -> String {
-    let text = daemon.mail(address, count).text;
-    let is_code = |line: &&str| line.len() == 9 && line.chars().all(|c| c.is_ascii_digit() || c == ' ');
-    text.lines().map(str::trim).find(is_code).unwrap_or_else(|| panic!("no code in {text}")).to_owned()
-}
-
 fn is_inside(browser: &mut Browser<'_>) -> bool {
     let page = browser.open("/admin/default/users");
     page.status == 200 && page.text().contains("User Management")
@@ -61,7 +54,7 @@ fn a_form_of_the_console_that_is_not_ours_changes_nothing(#[values(Store::Embedd
     let cookies = browser.cookies();
     let mut other = daemon.browser();
     ask(&mut other, ADMIN);
-    let sealed = code(&daemon, ADMIN, 1);
+    let sealed = daemon.code(ADMIN, 1);
     let entered = enter(&mut other, &sealed);
     assert_eq!(entered.status, 303, "{}", entered.text());
     let foreign_csrf = form_token(&other.open(&path));
@@ -145,7 +138,7 @@ fn a_code_is_worthless_after_five_wrong_tries(#[values(Store::Embedded, Store::R
     console(&daemon);
     let mut browser = daemon.browser();
     ask(&mut browser, ADMIN);
-    let right = code(&daemon, ADMIN, 1);
+    let right = daemon.code(ADMIN, 1);
     let wrong = if right.starts_with('0') { "1111 1111" } else { "0000 0000" };
     for _ in 0..5 {
         assert_eq!(enter(&mut browser, wrong).status, 422);
@@ -154,7 +147,7 @@ fn a_code_is_worthless_after_five_wrong_tries(#[values(Store::Embedded, Store::R
     assert!(!is_inside(&mut browser));
     // A code is for the browser that asked for it, and for one sign-in.
     ask(&mut browser, ADMIN);
-    let fresh = code(&daemon, ADMIN, 2);
+    let fresh = daemon.code(ADMIN, 2);
     let mut thief = daemon.browser();
     ask(&mut thief, "nobody@example.com");
     assert_eq!(enter(&mut thief, &fresh).status, 422);
@@ -188,7 +181,7 @@ fn strangers_get_the_same_answer_as_those_who_are_known(#[values(Store::Embedded
     let known = seen(ADMIN);
     assert_eq!(seen("nobody@example.com"), known);
     assert_eq!(seen(pending), known, "one who is Pending has no sign-in yet");
-    daemon.mail(ADMIN, 1);
+    daemon.code(ADMIN, 1);
     assert_eq!(daemon.mails_to(pending).len(), 1, "the invitation alone");
     assert!(daemon.mails_to("nobody@example.com").is_empty());
 }
@@ -216,7 +209,7 @@ fn signing_in_again_ends_the_session_before(#[values(Store::Embedded, Store::Red
     let mut browser = console(&daemon);
     let before = browser.cookies();
     ask(&mut browser, ADMIN);
-    let entered = enter(&mut browser, &code(&daemon, ADMIN, 1));
+    let entered = enter(&mut browser, &daemon.code(ADMIN, 1));
     assert_eq!(entered.status, 303, "{}", entered.text());
     assert_ne!(browser.cookies(), before);
     assert!(is_inside(&mut browser));
@@ -242,7 +235,7 @@ fn a_change_of_role_ends_the_sessions(#[values(Store::Embedded, Store::Redis)] s
     let mut browser = daemon.browser();
     let sign_in = |browser: &mut Browser<'_>, count| {
         ask(browser, "ada@example.com");
-        assert_eq!(enter(browser, &code(&daemon, "ada@example.com", count)).status, 303);
+        assert_eq!(enter(browser, &daemon.code("ada@example.com", count)).status, 303);
     };
     // A session that was begun without the role does not get it.
     sign_in(&mut browser, 1);
@@ -269,7 +262,7 @@ fn deactivation_ends_the_session_with_the_next_request(#[values(Store::Embedded,
     assert_eq!(daemon.api("PATCH", &format!("/users/{id}")).json(&body).send().status, 200);
     let mut browser = daemon.browser();
     ask(&mut browser, "ada@example.com");
-    assert_eq!(enter(&mut browser, &code(&daemon, "ada@example.com", 1)).status, 303);
+    assert_eq!(enter(&mut browser, &daemon.code("ada@example.com", 1)).status, 303);
     assert!(is_inside(&mut browser));
     let cookies = browser.cookies();
     assert_eq!(daemon.api("POST", &format!("/users/{id}/deactivate")).send().status, 200);
@@ -316,7 +309,7 @@ fn no_code_and_no_session_is_in_the_store_or_the_log(#[values(Store::Embedded, S
     let mut daemon = Daemon::start(store, &[("USHERD_LOG__FILTER", "debug")]);
     let mut browser = console(&daemon);
     ask(&mut browser, ADMIN);
-    let code = code(&daemon, ADMIN, 1);
+    let code = daemon.code(ADMIN, 1);
     assert_eq!(enter(&mut browser, &code).status, 303);
     let page = browser.open("/admin/default/users");
     let cookies = browser.cookies();

@@ -22,6 +22,12 @@ impl Mail {
     pub fn link(&self) -> String {
         link_in(&self.text).unwrap_or_else(|| panic!("no link in {}", self.text))
     }
+
+    /// The one-time code, which stands on a line of its own.
+    pub fn code(&self) -> Option<String> {
+        let is_code = |line: &&str| line.len() == 9 && line.chars().all(|c| c.is_ascii_digit() || c == ' ');
+        self.text.lines().map(str::trim).find(is_code).map(str::to_owned)
+    }
 }
 
 /// Oldest first: file names start with the time, and ids of one second are in order.

@@ -411,6 +411,11 @@ impl Daemon {
     pub fn mail(&self, address: &str, count: usize) -> Mail {
         eventually(|| self.mails_to(address).into_iter().nth(count - 1))
     }
+
+    /// The `count`th one-time code (from 1) that is mailed to this address. Other mails may come before and between.
+    pub fn code(&self, address: &str, count: usize) -> String {
+        eventually(|| self.mails_to(address).iter().filter_map(Mail::code).nth(count - 1))
+    }
 }
 
 impl Drop for Daemon {
