@@ -84,11 +84,10 @@ impl Hands {
         Ok(claimed)
     }
 
-    /// Gives claims back, each until then.
+    /// Gives claims back, each until then, through an absence of the store.
     pub async fn put_off_all(&self, account: &AccountId, claims: &[(Claim, Timestamp)]) {
-        if let Err(error) = self.directory.put_off_all(account, claims).await {
-            tracing::debug!(%error, %account, "claims could not be given back; they end with their lease");
-        }
+        let lease_until = claims.iter().map(|(claim, _)| claim.lease_until).min().unwrap_or_default();
+        self.until_recorded(lease_until, || self.directory.put_off_all(account, claims)).await;
     }
 
     /// Gives a claim back until then.
@@ -154,7 +153,7 @@ impl Hands {
                     tokio::time::sleep(STORE_AWAY).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a mail or webhook could not be recorded");
+                    tracing::warn!(%error, "what became of a mail or webhook could not be recorded; its claim ends with its lease");
                     return;
                 }
             }

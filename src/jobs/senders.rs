@@ -65,11 +65,11 @@ impl Senders {
     /// Finds senders for as many letters as may go now; the others wait for their turn.
     ///
     /// # Errors
-    /// Of the store.
+    /// Of the store, when nobody can say how many may go. Then all of them are put off.
     pub async fn send(
         &self,
         account: &AccountId,
-        letters: Vec<Claim>,
+        mut letters: Vec<Claim>,
         patience: &mut Patience,
         sending: &TaskTracker,
         stop: &CancellationToken,
@@ -77,17 +77,22 @@ impl Senders {
         if letters.is_empty() {
             return Ok(());
         }
+        let asked = self.in_turn(account, &mut letters).await;
+        let (going, grant) = match asked {
+            Ok(answer) => answer,
+            Err(error) => {
+                let until = self.when_less_busy();
+                self.give_back(account, letters.into_iter().map(|claim| (claim, until)).collect(), sending);
+                return Err(error);
+            }
+        };
+        let wait = letters.split_off(going);
         let mut later = Vec::new();
-        let grant = self.directory.take_mails(self.pace, letters.len()).await?;
-        self.metrics.mail_paused(grant.is_pause());
-        let (now, wait) = self.in_turn(account, letters, &grant).await?;
-        for claim in now {
+        for claim in letters {
             let sender = if stop.is_cancelled() {
                 Err(claim.due)
             } else {
-                let busy = SENDERS_BUSY.mul_f64(0.5 + (self.jitter)());
-                let sender = self.sender(patience, stop).await;
-                sender.ok_or_else(|| self.directory.store().now() + busy)
+                self.sender(patience, stop).await.ok_or_else(|| self.when_less_busy())
             };
             match sender {
                 Ok(permit) => {
@@ -101,29 +106,37 @@ impl Senders {
             }
         }
         later.extend(wait.into_iter().map(|claim| (claim, self.turn(&grant))));
-        self.hands.put_off_all(account, &later).await;
+        self.give_back(account, later, sending);
         Ok(())
     }
 
-    /// Those letters that go now and those that wait. When the rate does not allow all, those go first that somebody
+    fn when_less_busy(&self) -> Timestamp {
+        self.directory.store().now() + SENDERS_BUSY.mul_f64(0.5 + (self.jitter)())
+    }
+
+    /// Gives claims back, each until then, through an absence of the store that nobody else waits for.
+    fn give_back(&self, account: &AccountId, claims: Vec<(Claim, Timestamp)>, sending: &TaskTracker) {
+        if !claims.is_empty() {
+            let (hands, account) = (Arc::clone(&self.hands), account.clone());
+            sending.spawn(async move { hands.put_off_all(&account, &claims).await });
+        }
+    }
+
+    /// How many of the letters go now, and puts those first. When the rate does not allow all, those go that somebody
     /// waits for before a screen, whatever the rate.
-    async fn in_turn(
-        &self,
-        account: &AccountId,
-        mut letters: Vec<Claim>,
-        grant: &Grant,
-    ) -> Result<(Vec<Claim>, Vec<Claim>), Error> {
-        let mut going = grant.letters;
+    async fn in_turn(&self, account: &AccountId, letters: &mut [Claim]) -> Result<(usize, Grant), Error> {
+        let grant = self.directory.take_mails(self.pace, letters.len()).await?;
+        self.metrics.mail_paused(grant.is_pause());
+        let mut going = grant.letters.min(letters.len());
         if going < letters.len() && !grant.is_pause() {
-            let awaited = self.directory.awaited_letters(account, &letters).await?;
+            let awaited = self.directory.awaited_letters(account, letters).await?;
             letters.sort_by_key(|claim| !awaited.contains(&claim.owner));
             if awaited.len() > going {
                 self.directory.overdraw_mails(self.pace, awaited.len() - going).await?;
                 going = awaited.len();
             }
         }
-        let waiting = letters.split_off(going.min(letters.len()));
-        Ok((letters, waiting))
+        Ok((going, grant))
     }
 
     /// When the next letter that waits is looked at again: each behind the one before, so that a long queue is not

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rstest::rstest;
 use serde_json::{Value, json};
 use usherd::directory::provision::IfMatch;
-use usherd::directory::{Error, Kind};
+use usherd::directory::{Error, Kind, entropy, keys};
 use usherd::domain::secrets::Scopes;
 use usherd::domain::user::State;
 use usherd::scim::ScimType;
 use usherd::scim::list::Query;
+use usherd::store::{Batch, Space, Write};
 
 use crate::daemon::mails::{self, Mail};
 use crate::daemon::{Store, set_active, user};
@@ -176,6 +178,28 @@ async fn all_replicas_draw_from_one_rate_and_a_sign_in_code_does_not_wait_for_it
     house.directory().ask_code(&house.account, &address, None).await.unwrap();
     house.work().await;
     assert_eq!(house.mails_to("ada@example.org").len(), 2, "she waits for the code before her screen");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_which_nobody_can_say_whether_they_may_go_are_tried_again_soon(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let house = House::open(store, &[]).await;
+    let queue = keys::mail_queue();
+    let write = async |write: Write| {
+        let batch = Batch { writes: vec![write], ..Batch::new(entropy::commit_id(house.now())) };
+        house.opened.store.commit(&Space::Installation, &batch).await.unwrap();
+    };
+    let (created, body) = (house.now(), b"no queue".to_vec().into());
+    write(Write::Put { key: queue.clone(), revision: 1, created, modified: created, body, state: Bytes::new() }).await;
+    house.directory().create_user(&house.client, user("ada@example.org")).await.unwrap();
+    let looked = house.worker.run_one().await;
+    assert!(matches!(looked, Err(Error::Internal(_))), "{looked:?}");
+    write(Write::Delete { key: queue }).await;
+    // Well before the claims end.
+    house.after(Duration::from_secs(15)).await;
+    assert_eq!(house.mails_to("ada@example.org").len(), 1);
 }
 
 #[rstest]

@@ -320,6 +320,29 @@ async fn two_replicas_never_hold_the_same_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_answer_was_lost_is_found_again() {
+    const LEASE: Duration = Duration::from_secs(600);
+    let server = RedisServer::start();
+    let (store, other) = (server.store().await, server.store().await);
+    let timers = ["1", "2", "3"].map(|id| Write::TimerSet { owner: user(id), due: at(1) });
+    write(&store, timers).await;
+    let elsewhere = other.claim_due(&acme(), 1, LEASE).await.unwrap();
+    // For longer than one attempt may take, and shorter than two.
+    let pause = Settings::DEFAULT_DEADLINE.mul_f64(0.6).as_millis();
+    assert_eq!(server.ask(&format!("CLIENT PAUSE {pause} ALL")), "+OK\r\n");
+    let mine = store.claim_due(&acme(), 9, LEASE).await.unwrap();
+    let owners: Vec<_> = mine.iter().map(|claim| claim.owner.clone()).collect();
+    assert_eq!(owners, [user("2"), user("3")], "and not what {:?} is", elsewhere[0].owner);
+    for claim in mine {
+        assert_eq!(claim.due, at(1));
+        let check = Check::Claimed { owner: claim.owner.clone(), token: claim.token };
+        let done = batch([check], [Write::TimerClear { owner: claim.owner }]);
+        assert_eq!(store.commit(&acme(), &done).await.unwrap(), Committed::Applied, "the claim is held");
+    }
+    assert_eq!(store.claim_due(&acme(), 9, LEASE).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_that_would_break_the_hash_tags_is_refused() {
     let server = RedisServer::start();
     let settings = Settings { prefix: "a{b}".to_owned(), ..server.settings() };
