@@ -2,9 +2,9 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Uri, header};
+use multer::Multipart;
 use url::form_urlencoded;
 
-use super::multipart;
 use crate::directory::{Directory, entropy};
 use crate::domain::token::keyring::Label;
 
@@ -23,12 +23,19 @@ impl Fields {
         Fields(form_urlencoded::parse(&bytes).into_owned().collect())
     }
 
-    /// Reads a form as its head says that it is: also one with files (`multipart/form-data`), of which each is a text.
+    /// Reads a form as its head says that it is: also one with files (`multipart/form-data`, RFC 7578), of which each is
+    /// a text. What is no UTF-8 gets replacement characters; a part that does not end, and what comes behind it, is none.
     pub async fn read(headers: &HeaderMap, body: Body) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let Some(boundary) = multipart::boundary(kind) else { return Self::of(body).await };
-        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        Fields(multipart::parts(&bytes, boundary))
+        let Ok(boundary) = multer::parse_boundary(kind) else { return Self::of(body).await };
+        let mut parts = Multipart::new(body.into_data_stream(), boundary);
+        let mut fields = Vec::new();
+        while let Ok(Some(part)) = parts.next_field().await {
+            let Some(name) = part.name().map(str::to_owned) else { continue };
+            let Ok(octets) = part.bytes().await else { break };
+            fields.push((name, String::from_utf8_lossy(&octets).into_owned()));
+        }
+        Fields(fields)
     }
 
     /// Of a query string.
@@ -102,6 +109,28 @@ mod tests {
             headers.insert(*name, value.parse().unwrap());
         }
         assert_eq!(comes_from_here(&headers), expected);
+    }
+
+    const PARTS: &str = "--X\r\nContent-Disposition: form-data; name=\"csrf\"\r\n\r\nabc\r\n--X\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"people.csv\"\r\nContent-Type: text/csv\r\n\r\n\
+        email\r\n\"a\r\n--b\"\r\n\r\n--X\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n\
+        --X\r\nContent-Disposition: form-data; name=\"list\"\r\n\r\n\r\n--X--\r\n";
+
+    #[rstest]
+    #[case::whole(PARTS.len(), &[("csrf", "abc"), ("file", "email\r\n\"a\r\n--b\"\r\n"), ("list", "")])]
+    #[case::cut_off_in_a_part(PARTS.find("--b").unwrap(), &[("csrf", "abc")])]
+    #[case::cut_off_in_a_head(20, &[])]
+    #[case::empty(0, &[])]
+    #[tokio::test]
+    async fn a_form_with_a_file_is_read_up_to_where_it_is_whole(
+        #[case] length: usize,
+        #[case] expected: &[(&str, &str)],
+    ) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "multipart/form-data; boundary=X".parse().unwrap());
+        let fields = Fields::read(&headers, Body::from(&PARTS[..length])).await;
+        let expected = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        assert_eq!(fields, Fields(expected.collect()));
     }
 
     #[tokio::test]

@@ -30,7 +30,6 @@ pub mod invitee;
 pub mod issuers;
 pub mod jwks;
 pub mod limits;
-mod multipart;
 pub mod office;
 pub mod ops;
 pub mod pages;
