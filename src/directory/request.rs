@@ -30,8 +30,9 @@ pub struct Request {
 /// By what right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// A provisioning token, through SCIM or the API; its rights are read at each request.
-    Token { id: TokenId, door: Door },
+    /// A provisioning token, through SCIM or the API; its rights are read at each request. Where an access token of an
+    /// issuer speaks for it, it does so until `ends`.
+    Token { id: TokenId, door: Door, ends: Option<Timestamp> },
     /// Somebody who is signed in; session, status and role are read at each request.
     Session { user: ResourceId, hash: TokenHash },
     /// Somebody whose right was decided before: the command line, a verified link, a timer.
@@ -93,7 +94,16 @@ impl Request {
 
     /// By a token.
     pub fn by_token(account: AccountId, id: TokenId, door: Door, request_id: Option<String>) -> Self {
-        Request { account, access: Access::Token { id, door }, id: request_id, notes: Notes::default() }
+        Request { account, access: Access::Token { id, door, ends: None }, id: request_id, notes: Notes::default() }
+    }
+
+    /// With rights that end then, if they are by a token.
+    #[must_use]
+    pub fn until(mut self, when: Option<Timestamp>) -> Self {
+        if let Access::Token { ends, .. } = &mut self.access {
+            *ends = when;
+        }
+        self
     }
 
     /// By somebody who was let through already.
@@ -201,7 +211,10 @@ impl Directory {
                 admin = Some(signed_in);
                 (actor, None)
             }
-            Access::Token { door, .. } => {
+            Access::Token { door, ends, .. } => {
+                if ends.is_some_and(|ends| ends <= now) {
+                    return Err(Error::Unauthorized);
+                }
                 let document = documents.get(1).and_then(Option::as_ref).ok_or(Error::Unauthorized)?;
                 let token = read_token(&document.body)?;
                 if !token.is_alive(now) {

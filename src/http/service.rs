@@ -116,8 +116,8 @@ impl Service {
     /// # Errors
     /// As there, but for the limit of the token.
     pub async fn identified(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
-        let turned = match self.owner_of(asked.credential.as_ref(), door).await {
-            Ok((account, token)) => return Ok(Request::by_token(account, token, door, asked.request_id.clone())),
+        let turned = match self.owner_of(asked, door).await {
+            Ok(caller) => return Ok(caller),
             Err(turned) => turned,
         };
         // Whoever may be guessing is slowed down.
@@ -128,20 +128,24 @@ impl Service {
         Err(turned)
     }
 
-    async fn owner_of(&self, credential: Option<&Credential>, door: Door) -> Result<(AccountId, TokenId), Turned> {
-        match credential {
+    async fn owner_of(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
+        let by =
+            |(account, token): (AccountId, TokenId)| Request::by_token(account, token, door, asked.request_id.clone());
+        match &asked.credential {
             Some(Credential::Bearer(text)) => {
                 let now = self.directory.store().now();
                 match self.access_tokens.verify(text, now).await {
-                    Ok(Some(client)) => Ok(self.directory.identify_issued(&client).await?),
-                    Ok(None) => Ok(self.directory.identify(text).await?),
+                    Ok(Some(issued)) => {
+                        Ok(by(self.directory.identify_issued(&issued.client).await?).until(issued.ends))
+                    }
+                    Ok(None) => Ok(by(self.directory.identify(text).await?)),
                     Err(IssuerError::Invalid(_)) => Err(Error::Unauthorized.into()),
                     Err(IssuerError::Away(_)) => Err(Turned::IssuerAway),
                 }
             }
             // For connectors that speak SCIM and know nothing else.
             Some(Credential::Basic { password }) if door == Door::Scim && self.settings.basic => {
-                Ok(self.directory.identify(password).await?)
+                Ok(by(self.directory.identify(password).await?))
             }
             Some(Credential::Basic { .. }) | None => Err(Error::Unauthorized.into()),
         }

@@ -1,14 +1,18 @@
 //! Access tokens of a configured issuer, and tokens as passwords, beside the tokens that usherd makes itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 use usherd::directory::tokens::NewToken;
 use usherd::domain::names::ClientName;
 use usherd::domain::secrets::{IssuedTo, Scope};
+use usherd::jobs::follower::follow_until;
 
-use crate::daemon::{Daemon, Store};
+use crate::daemon::{Daemon, Store, user};
 use crate::house::House;
 use crate::issuer::{Issuer, Key, unsigned};
 use crate::requests::{Faces, Reply};
@@ -41,9 +45,13 @@ impl Scene {
 
     /// A record for the client, with the scope `users`.
     async fn record(&self) -> String {
+        self.record_with(&[Scope::Users]).await
+    }
+
+    async fn record_with(&self, scopes: &[Scope]) -> String {
         let new = NewToken {
             client: ClientName::parse("entra").unwrap(),
-            scopes: [Scope::Users].into_iter().collect(),
+            scopes: scopes.iter().copied().collect(),
             profile: "entra".to_owned(),
             test: false,
             expires: None,
@@ -72,6 +80,11 @@ impl Scene {
 
     async fn get(&self, token: &str, path: &str) -> Reply {
         self.faces.json(token, "GET", path, &Value::Null).await
+    }
+
+    /// Somebody whom another client makes.
+    async fn create(&self, address: &str) {
+        self.house.directory().create_user(&self.house.client, user(address)).await.unwrap();
     }
 
     async fn status(&self, token: &str) -> u16 {
@@ -126,6 +139,31 @@ async fn an_access_token_of_an_issuer_may_do_what_its_record_says(
     scene.house.opened.store.advance(2 * HOUR);
     assert_eq!(scene.status(&token).await, 401, "the token has expired, whatever the record says");
     assert_eq!(scene.status(&keys[0].sign(&scene.claims())).await, 200);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_of_events_ends_with_the_access_token_that_opened_it(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let key = Key::ec("e1");
+    let scene = Scene::open(store, Issuer::start(&key), &[]).await;
+    scene.record_with(&[Scope::Users, Scope::Audit]).await;
+    let token = key.sign(&scene.claims());
+    let directory = Arc::clone(&scene.house.opened.directory);
+    let _follower = AbortOnDropHandle::new(tokio::spawn(follow_until(directory, std::future::pending())));
+    let mut stream = scene.faces.stream(&token, "/api/v1/events").await;
+    let mut chunk = async || {
+        let frame = stream.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
+        frame.map(|octets| String::from_utf8(octets.to_vec()).unwrap())
+    };
+    assert_eq!(chunk().await.as_deref(), Some("retry: 2000\n\n"));
+    scene.create("ada@example.com").await;
+    let told = chunk().await.unwrap();
+    assert!(told.contains("event: user.provisioned"), "{told}");
+    scene.house.opened.store.advance(HOUR + 61 * SECOND);
+    scene.create("grace@example.com").await;
+    assert_eq!(chunk().await, None, "nothing is told of her");
 }
 
 fn new_like() -> NewToken {

@@ -6,6 +6,7 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header};
+use axum::response::Response;
 use serde_json::Value;
 use tower::Service as _;
 use usherd::http::serve::PeerAddress;
@@ -60,16 +61,26 @@ impl Reply {
 
 impl Faces {
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Reply {
+        let (head, body) = self.answer(method, path, headers, body).await.into_parts();
+        let text = String::from_utf8_lossy(&to_bytes(body, usize::MAX).await.unwrap()).into_owned();
+        Reply { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    /// The body of an answer that goes on.
+    pub async fn stream(&self, token: &str, path: &str) -> Body {
+        let response = self.answer("GET", path, &[("authorization", &format!("Bearer {token}"))], String::new()).await;
+        assert_eq!(response.status(), 200);
+        response.into_body()
+    }
+
+    async fn answer(&self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Response {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, PUBLIC_HOST);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::from(body)).unwrap();
         request.extensions_mut().insert(PeerAddress("192.0.2.1:4711".parse().unwrap()));
-        let response = self.0.clone().call(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        let text = String::from_utf8_lossy(&to_bytes(body, usize::MAX).await.unwrap()).into_owned();
-        Reply { status: head.status.as_u16(), headers: head.headers, text }
+        self.0.clone().call(request).await.unwrap()
     }
 
     /// SCIM and the API; `Null` sends no body.

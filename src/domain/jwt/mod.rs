@@ -126,6 +126,11 @@ impl Claims {
         instant(self.0.get(name)?)
     }
 
+    /// From when on the token is worth nothing: `exp` (RFC 7519 §4.1.4) and [`LEEWAY`]. A verified token has one.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.instant("exp").map(|end| end + LEEWAY)
+    }
+
     /// A claim that is true. Some issuers write that as a text.
     pub fn is_true(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| *value == Value::Bool(true) || value.as_str() == Some("true"))
@@ -143,7 +148,7 @@ impl Claims {
         if !is_meant {
             return Err(InvalidJwt::Audience);
         }
-        if self.instant("exp").is_none_or(|end| end + LEEWAY <= now) {
+        if self.ends().is_none_or(|end| end <= now) {
             return Err(InvalidJwt::Expired);
         }
         let begins_later = |name| match self.0.get(name) {

@@ -24,6 +24,14 @@ pub struct AccessIssuer {
     pub keys_url: Option<Url>,
 }
 
+/// What a token that is right says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub client: IssuedTo,
+    /// From when on it says nothing any more: what it began, ends then.
+    pub ends: Option<Timestamp>,
+}
+
 /// All of them.
 #[derive(Default)]
 pub struct AccessTokens(Vec<(AccessIssuer, Issuer)>);
@@ -33,11 +41,11 @@ impl AccessTokens {
         AccessTokens(issuers)
     }
 
-    /// Of whom a credential is; `None` when it is no token of these issuers, and so may be one of our own.
+    /// What a credential says; `None` when it is no token of these issuers, and so may be one of our own.
     ///
     /// # Errors
     /// [`IssuerError`] for a token that names one of these issuers and is not right, or cannot be looked into now.
-    pub async fn verify(&self, credential: &str, now: Timestamp) -> Result<Option<IssuedTo>, IssuerError> {
+    pub async fn verify(&self, credential: &str, now: Timestamp) -> Result<Option<Issued>, IssuerError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -52,6 +60,7 @@ impl AccessTokens {
         if subject.is_none() {
             tracing::info!(issuer = issuer.url(), claim = settings.client_claim, "an access token names no client");
         }
-        Ok(Some(IssuedTo { issuer: settings.url.clone(), subject: subject.unwrap_or_default() }))
+        let client = IssuedTo { issuer: settings.url.clone(), subject: subject.unwrap_or_default() };
+        Ok(Some(Issued { client, ends: claims.ends() }))
     }
 }
