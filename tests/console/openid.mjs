@@ -4,7 +4,7 @@
 //   node tests/console/openid.mjs --openid yes [--binary target/debug/usherd] [--pictures FOLDER]
 import assert from "node:assert/strict";
 import { ADMIN } from "./daemon.mjs";
-import { WALKS, acceptAsAdmin, check, daemon, picture, run, tally, visit } from "./walk.mjs";
+import { WALKS, acceptAsAdmin, check, daemon, picture, run, visit } from "./walk.mjs";
 
 await run(async () => {
   await acceptAsAdmin();
@@ -12,18 +12,7 @@ await run(async () => {
 });
 
 async function openid(walk) {
-  const { context, page, wrong } = await visit(walk);
-  const step = async (what, act) => {
-    try {
-      await act();
-      tally.steps += 1;
-      console.log(`${walk.name}: ${what}`);
-    } catch (error) {
-      await page.screenshot({ path: `/tmp/usherd-console-${walk.name}.png` }).catch(() => {});
-      error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
-      throw error;
-    }
-  };
+  const { page, step, finish } = await visit(walk);
   const begin = async () => {
     await page.goto(`${daemon.origin}/admin/sign-in`);
     await page.getByRole("link", { name: "Sign in with Hollis ID" }).click();
@@ -101,6 +90,5 @@ async function openid(walk) {
     await page.getByRole("heading", { name: "Sign in to the console" }).waitFor();
   });
 
-  assert.deepEqual(wrong, [], `${walk.name}: what the browser complained of`);
-  await context.close();
+  await finish();
 }

@@ -16,22 +16,7 @@ await run(async () => {
 });
 
 async function people(walk, session) {
-  const { context, page, wrong } = await visit(walk, session);
-  const step = async (what, act) => {
-    try {
-      await act();
-      tally.steps += 1;
-      console.log(`${walk.name}: ${what}`);
-    } catch (error) {
-      await page.screenshot({ path: `/tmp/usherd-console-${walk.name}.png` }).catch(() => {});
-      error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
-      throw error;
-    }
-  };
-  const seen = async (name) => {
-    await check(page, name);
-    await picture(page, `${name.replaceAll(" ", "-")}-${walk.name}`);
-  };
+  const { page, step, seen, finish } = await visit(walk, session);
   const at = (who) => `${who}.${walk.name.replaceAll("-", ".")}@hollis.example`;
   const row = (who) => page.getByRole("row").filter({ hasText: at(who) });
   const directory = `${daemon.origin}/admin/default/users`;
@@ -181,8 +166,7 @@ async function people(walk, session) {
     await other.context.close();
   });
 
-  assert.deepEqual(wrong, []);
-  await context.close();
+  await finish();
 }
 
 /** A browser of its own, signed in by a code. */
@@ -204,13 +188,12 @@ async function heavy(session) {
   const { results } = await daemon.ask("POST", "/api/v1/invitations", { emails, organization: "Hollis Theatre", licenses: ["TestOps", "KSE"] });
   assert(results.every(({ result }) => result === "invited"));
   for (const walk of [WALKS[0], WALKS[1]]) {
-    const { context, page, wrong } = await visit(walk, session);
+    const { page, finish } = await visit(walk, session);
     await page.goto(`${daemon.origin}/admin/default/users?size=100`);
     assert.equal(await page.locator("tbody tr").count(), 100);
     await check(page, "a hundred people");
     await picture(page, `a-hundred-${walk.name}`);
-    assert.deepEqual(wrong, []);
-    await context.close();
+    await finish();
   }
   tally.steps += 1;
 }

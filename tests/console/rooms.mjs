@@ -24,23 +24,21 @@ await run(async () => {
   await daemon.ask("POST", "/scim/v2/Projects", { displayName: "Winter Season" });
   // First what takes a fresh proof: no code can be mailed here, so the acceptance has to be one, which it is for five minutes.
   for (const walk of WALKS) {
-    const { context, page, wrong } = await visit(walk, session);
+    const { page, finish } = await visit(walk, session);
     await page.goto(console_(""));
     await webhooks(page, walk);
-    assert.deepEqual(wrong, [], walk.name);
-    await context.close();
+    await finish();
     tally.steps += 1;
   }
   for (const walk of WALKS) {
-    const { context, page, wrong } = await visit(walk, session);
+    const { page, finish } = await visit(walk, session);
     await settings(page, walk);
     await jobs(page, walk);
     await groups(page, walk);
     await mail(page, walk);
     await attention(page, walk);
     await audit(page, walk);
-    assert.deepEqual(wrong, [], walk.name);
-    await context.close();
+    await finish();
     tally.steps += 1;
   }
 });

@@ -21,22 +21,7 @@ await run(async () => {
 
 async function several(walk, session) {
   for (const who of ["Ada", "Alan", "Grace"]) await daemon.ask("POST", "/api/v1/users", { email: mail(who.toLowerCase(), walk), displayName: `${who} ${slug(walk)}` });
-  const { context, page, wrong } = await visit(walk, session);
-  const step = async (what, act) => {
-    try {
-      await act();
-      tally.steps += 1;
-      console.log(`${walk.name}: ${what}`);
-    } catch (error) {
-      await page.screenshot({ path: `/tmp/usherd-console-${walk.name}.png` }).catch(() => {});
-      error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
-      throw error;
-    }
-  };
-  const seen = async (name) => {
-    await check(page, name);
-    await picture(page, `${name.replaceAll(" ", "-")}-${walk.name}`);
-  };
+  const { page, step, seen, finish } = await visit(walk, session);
   const dialog = (title) => (walk.script ? page.getByRole("dialog", { name: title }) : page.getByRole("region", { name: title }));
   const directory = `${daemon.origin}/admin/default/users?q=${slug(walk)}`;
   const tick = (who) => page.getByRole("checkbox", { name: `${who} ${slug(walk)}` }).check();
@@ -190,14 +175,13 @@ async function several(walk, session) {
     assert.match(lines[1], new RegExp(`^${mail("hedy", walk)},Hedy,Lamarr,.*,Active,`));
   });
 
-  assert.deepEqual(wrong, []);
-  await context.close();
+  await finish();
 }
 
 /** Tab, Space and Enter alone: tick two people, act on them, read the results. */
 async function keyboardOnly(session) {
   for (const who of ["First", "Second"]) await daemon.ask("POST", "/api/v1/users", { email: `${who.toLowerCase()}.keys@hollis.example`, displayName: `${who} Keys` });
-  const { context, page, wrong } = await visit(WALKS[0], session);
+  const { page, finish } = await visit(WALKS[0], session);
   const tabTo = async (what, fits) => {
     for (let presses = 0; presses < 80; presses += 1) {
       await page.keyboard.press("Tab");
@@ -226,14 +210,13 @@ async function keyboardOnly(session) {
   await tabTo("the button", () => document.activeElement.matches("dialog button[type=submit]"));
   await page.keyboard.press("Enter");
   await page.getByRole("status").filter({ hasText: "Done for 2 of 2 people." }).waitFor();
-  assert.deepEqual(wrong, []);
-  await context.close();
+  await finish();
   tally.steps += 1;
 }
 
 /** A hundred people picked, and the preview of five hundred, within the bound of a page. */
 async function large(session) {
-  const { context, page, wrong } = await visit(WALKS[1], session);
+  const { page, finish } = await visit(WALKS[1], session);
   await page.goto(`${daemon.origin}/admin/default/users/import`);
   const people = Array.from({ length: 500 }, (_, number) => `somebody.with.a.long.name.${number}@research.hollis.example,Somebody,Number ${number},Inactive`);
   const preview = async (number) => {
@@ -255,7 +238,6 @@ async function large(session) {
   await asked.getByLabel("Organization").selectOption("Hollis Research");
   await asked.getByRole("button", { name: "Save" }).click();
   await page.getByText("Done for 100 of 100 people.").waitFor({ timeout: 60_000 });
-  assert.deepEqual(wrong, []);
-  await context.close();
+  await finish();
   tally.steps += 1;
 }

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { ADMIN, start } from "./daemon.mjs";
 import { CLIENT, startIssuer } from "./issuer.mjs";
@@ -57,6 +58,7 @@ export async function run(walk) {
   }
 }
 
+/** A browser for one walk, as its name says, signed in by `session`. */
 export async function visit(walk, session) {
   const context = await browser.newContext({
     viewport: { width: walk.width, height: 800 }, colorScheme: walk.scheme, javaScriptEnabled: walk.script,
@@ -75,7 +77,27 @@ export async function visit(walk, session) {
     tally.heaviest = Math.max(tally.heaviest, bytes);
     if (bytes > MAX_PAGE) wrong.push(`${response.url()} has ${bytes} bytes`);
   });
-  return { context, page, wrong };
+  /** One step: counted, told, and named when it fails. */
+  const step = async (what, act) => {
+    try {
+      await act();
+      tally.steps += 1;
+      console.log(`${walk.name}: ${what}`);
+    } catch (error) {
+      await page.screenshot({ path: join(tmpdir(), `usherd-console-${walk.name}.png`) }).catch(() => {});
+      error.message = `${walk.name}: ${what} (${page.url()}): ${error.message}`;
+      throw error;
+    }
+  };
+  const seen = async (name) => {
+    await check(page, name);
+    await picture(page, `${name.replaceAll(" ", "-")}-${walk.name}`);
+  };
+  const finish = async () => {
+    assert.deepEqual(wrong, [], `${walk.name}: what the browser complained of`);
+    await context.close();
+  };
+  return { context, page, step, seen, finish };
 }
 
 /** Nothing that axe finds, and no sideways scrolling of the page. */
@@ -119,7 +141,7 @@ export async function picture(page, name) {
 }
 
 export async function acceptAsAdmin() {
-  const { context, page, wrong } = await visit(WALKS[0]);
+  const { context, page, finish } = await visit(WALKS[0]);
   await page.goto(daemon.adminLink);
   await check(page, "accept");
   await page.getByLabel("Your e-mail address").fill(ADMIN);
@@ -131,8 +153,7 @@ export async function acceptAsAdmin() {
   await page.getByRole("heading", { name: "Organization", level: 1 }).waitFor();
   await check(page, "organization");
   const session = await context.storageState();
-  assert.deepEqual(wrong, []);
-  await context.close();
+  await finish();
   tally.steps += 1;
   return session;
 }
