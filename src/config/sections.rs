@@ -19,6 +19,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::lifecycle::BrakeLimit;
 use crate::domain::roles::{InvalidList, LicenseKind, LicenseSpec, Role, Roles};
 use crate::domain::secrets::ProvisioningToken;
+use crate::domain::time::DAY;
 use crate::domain::user::ACCOUNT_ADMIN;
 use crate::http::hooks::HookSecret;
 use crate::jobs::mail::RelayUrl;
@@ -29,7 +30,6 @@ use crate::telemetry;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
 const TENTH: Duration = Duration::from_millis(100);
 
 const LOG_FORMATS: &[(&str, telemetry::Format)] =

@@ -20,7 +20,7 @@ use super::timers::system;
 use super::{Directory, entropy, keys};
 use crate::domain::ids::AccountId;
 use crate::domain::secrets::Scope;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::domain::user::Status;
 use crate::store::{Batch, Bounds, Document, Index, Write};
 
@@ -30,8 +30,6 @@ const KEPT: i32 = 400;
 pub const AGES: [Duration; 4] = [DAY, DAY.saturating_mul(3), DAY.saturating_mul(7), DAY.saturating_mul(30)];
 /// Mails are counted back so far; as long, a dead letter is kept.
 const LATELY: i32 = 30;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// An account on one day, UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

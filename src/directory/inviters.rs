@@ -10,6 +10,7 @@ use super::request::Context;
 use super::tally::Tally;
 use super::{Directory, keys};
 use crate::domain::lifecycle::Policy;
+use crate::domain::time::DAY;
 use crate::domain::user::State;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -22,7 +23,7 @@ impl Directory {
             return Ok(());
         }
         let (tally, max) = match change.before.user.state() {
-            State::N => (Tally::new(keys::FIRST_INVITATIONS, Policy::DAY), Policy::FIRST_INVITATIONS_A_DAY),
+            State::N => (Tally::new(keys::FIRST_INVITATIONS, DAY), Policy::FIRST_INVITATIONS_A_DAY),
             // To who gets it, any other invitation is a resend.
             State::PL | State::PX | State::RL | State::A | State::I | State::T => {
                 (Tally::new(keys::resends(&context.actor.name), HOUR), Policy::RESENDS_AN_HOUR)

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Twenty-four hours.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// An instant: milliseconds since the Unix epoch, UTC, on the clock of the store (design: "One clock, the store's").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]

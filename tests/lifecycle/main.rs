@@ -18,6 +18,7 @@ mod issuer;
 #[expect(dead_code, reason = "what only the tests of the store need")]
 mod redis_server;
 #[path = "../support/faces.rs"]
+#[expect(dead_code, reason = "what only other suites need")]
 mod requests;
 #[path = "../support/smtp/mod.rs"]
 #[expect(dead_code, reason = "what only the tests of the mails need")]

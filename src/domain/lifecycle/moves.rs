@@ -2,7 +2,7 @@
 
 use super::policy::{Admit, Hold as PolicyHold, Policy};
 use super::{Alert, Mail, Note, Outcome, Refusal};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::domain::token::Generation;
 use crate::domain::user::{
     ACCOUNT_ADMIN, Acceptance, Hold, Invitation, InvitationState, Lapse, Origin, Side, Standing, State, User,
@@ -283,14 +283,14 @@ impl<'a> Step<'a> {
         }
         let now = self.now;
         let resends = &mut self.user.resends;
-        resends.retain(|at| now.since(*at) < Policy::DAY);
+        resends.retain(|at| now.since(*at) < DAY);
         if let Some(last) = resends.last()
             && now.since(*last) < Policy::RESEND_COOLDOWN
         {
             return Err(Refusal::TooSoon { retry_after: Policy::RESEND_COOLDOWN.saturating_sub(now.since(*last)) });
         }
         if resends.len() >= Policy::RESENDS_A_DAY {
-            return Err(Refusal::TooSoon { retry_after: Policy::DAY.saturating_sub(now.since(resends[0])) });
+            return Err(Refusal::TooSoon { retry_after: DAY.saturating_sub(now.since(resends[0])) });
         }
         resends.push(now);
         Ok(())

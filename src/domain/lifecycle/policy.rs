@@ -127,7 +127,6 @@ impl Policy {
     pub const RESENDS_AN_HOUR: u64 = 50;
     /// G4: that the people of one account ask for.
     pub const FIRST_INVITATIONS_A_DAY: u64 = 2_000;
-    pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     /// No reminder in the last hours of an invitation.
     pub const LAST_REMINDER: Duration = Duration::from_secs(12 * 60 * 60);
     /// How much later than minted an invitation may expire because its first mail went out late.

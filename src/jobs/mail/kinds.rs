@@ -6,7 +6,7 @@ use minijinja::value::Value;
 
 use super::templates::Context;
 use crate::domain::text::{safe_line, safe_name};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::domain::words::Words;
 
 /// The lines of an alert, and their length, that one mail carries.
@@ -277,7 +277,6 @@ impl Mail {
 
     /// One or more mails of each kind, with every optional part given and left out: what templates are tried with.
     pub(super) fn samples(now: Timestamp) -> Vec<Mail> {
-        const DAY: Duration = Duration::from_secs(86_400);
         let link = "https://usherd.example/i/usi_c2FtcGxl".to_owned();
         let invitation = Invitation {
             link: link.clone(),

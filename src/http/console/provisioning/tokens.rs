@@ -1,7 +1,5 @@
 //! The dialogs of tokens: make one, rotate one, revoke one. A secret is shown once, in the answer to the form.
 
-use std::time::Duration;
-
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -15,13 +13,12 @@ use crate::domain::ids::TokenId;
 use crate::domain::lifecycle::Refusal;
 use crate::domain::names::ClientName;
 use crate::domain::secrets::{ProvisioningToken, Scope, Scopes};
+use crate::domain::time::DAY;
 use crate::http::form::Fields;
 use crate::http::service::Service;
 use crate::scim::Profile;
 
 type OfOne = Path<(String, String)>;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Days, and what they are called.
 const LIFETIMES: [(u32, &str); 4] = [(90, "90 days"), (180, "180 days"), (365, "a year"), (0, "no end")];
