@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use usherd::http::serve::ServeSettings;
 
-use crate::support::{Server, get_path};
+use crate::support::{Server, get_path, soon};
 
 #[tokio::test]
 async fn a_half_sent_header_is_cut_off_while_others_are_served() {
@@ -35,6 +36,25 @@ async fn an_idle_connection_outlives_the_header_timeout_and_ends_with_its_own() 
     kept.send(&get_path("/hello")).await;
     assert!(kept.answer().await.ends_with("hello"));
     kept.closed().await;
+}
+
+#[tokio::test]
+async fn an_endless_answer_ends_with_a_client_that_does_not_read_it() {
+    let settings = ServeSettings { write_timeout: Duration::from_millis(500), ..ServeSettings::default() };
+    let server = Server::start(settings).await;
+    let mut reader = server.connect().await;
+    reader.send(&get_path("/endless")).await;
+    let mut deaf = server.connect().await;
+    deaf.send(&get_path("/endless")).await;
+    let mut buffer = vec![0; 64 * 1024];
+    let read = async {
+        while reader.stream.read(&mut buffer).await.unwrap() > 0 {}
+        unreachable!("the one that reads was cut off")
+    };
+    tokio::select! {
+        () = soon("the end of the answer that nobody reads", server.gate.ended.notified()) => {}
+        () = read => {}
+    }
 }
 
 #[tokio::test]

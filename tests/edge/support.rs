@@ -1,15 +1,19 @@
 //! A server on a free port, with handlers that the test holds in its hands, and a client that writes plain bytes.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Extension;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -41,6 +45,26 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
 pub struct Gate {
     arrivals: Semaphore,
     pub release: Notify,
+    /// Told when an endless answer has ended after all.
+    pub ended: Notify,
+}
+
+/// A body that always has more, as a stream of events under load.
+struct Endless(Arc<Gate>);
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'.'; 16 * 1024])))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.ended.notify_one();
+    }
 }
 
 impl Gate {
@@ -79,7 +103,7 @@ impl Server {
     pub async fn start(settings: ServeSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let gate = Arc::new(Gate { arrivals: Semaphore::new(0), release: Notify::new() });
+        let gate = Arc::new(Gate { arrivals: Semaphore::new(0), release: Notify::new(), ended: Notify::new() });
         let metrics = Arc::new(Metrics::new());
         let edge = EdgeSettings {
             hosts: Arc::new(Hosts::new("people.example.com", true, &[], address).unwrap()),
@@ -118,6 +142,7 @@ impl Server {
 }
 
 fn routes(gate: Arc<Gate>) -> Router {
+    let endless = Arc::clone(&gate);
     let at_the_gate = async move || {
         gate.arrivals.add_permits(1);
         gate.release.notified().await;
@@ -126,6 +151,7 @@ fn routes(gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/hello", get(async || "hello"))
         .route("/gate", get(at_the_gate))
+        .route("/endless", get(async move || Body::new(Endless(Arc::clone(&endless)))))
         .route("/scim/late", get(std::future::pending::<()>))
         .route("/scim/slow-body", post(async |body: Bytes| format!("{} bytes", body.len())))
         .route("/scim/body", post(async |body: Bytes| format!("{} bytes", body.len())))
