@@ -76,14 +76,17 @@ async fn act(settings: Settings, action: Action) -> anyhow::Result<u8> {
             confirm(&command)?;
             let (pieces, mut printed) = mpsc::channel::<String>(4);
             // When standard output is closed, nobody takes the pieces any more, and the command fails.
-            let print_pieces = async {
+            let print_pieces = async move {
                 while let Some(piece) = printed.recv().await {
                     std::io::stdout().write_all(piece.as_bytes())?;
                 }
                 anyhow::Ok(())
             };
-            let execute = async { Ok(app::execute(&settings, &command, pieces).await?) };
-            let (output, ()) = tokio::try_join!(execute, print_pieces)?;
+            let execute = app::execute(&settings, &command, pieces);
+            // What a command that fails has done until then is printed, too.
+            let (output, pieces) = tokio::join!(execute, print_pieces);
+            pieces?;
+            let output = output?;
             say(&output.words)?;
             print(&output.result)?;
             Ok(cli::EXIT_OK)

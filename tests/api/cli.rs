@@ -1,6 +1,8 @@
 //! The command line, on Redis directly and on the embedded store with and without a running daemon.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 
 use rstest::rstest;
 use serde_json::Value;
@@ -227,6 +229,23 @@ fn init_marks_the_store_once(#[values(Store::Embedded, Store::Redis)] store: Sto
 }
 
 /// The file of the embedded store is held while the daemon waits, so nobody could mark it: it ends.
+#[test]
+fn what_a_command_has_printed_is_there_also_when_it_fails() {
+    let daemon = Daemon::start(Store::Embedded, &[]);
+    // In the place of the daemon's own socket, one whose answers come all at once.
+    let path = daemon.data().join("usherd.sock");
+    std::fs::remove_file(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+        stream.write_all(b"{\"piece\":\"one\\n\"}\n{\"piece\":\"two\\n\"}\n{\"failed\":\"three\"}\n").unwrap();
+    });
+    let done = daemon.cli(&["account", "list"]);
+    answering.join().unwrap();
+    assert_eq!((done.code, &*done.stdout, &*done.stderr), (1, "one\ntwo\n", "usherd: three\n"));
+}
+
 #[test]
 fn a_file_without_the_mark_of_the_installation_is_not_touched() {
     let mut daemon = Daemon::prepare(None, &[("USHERD_STORE__INSTALLATION", "prod-1")]);
