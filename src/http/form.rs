@@ -24,18 +24,23 @@ impl Fields {
     }
 
     /// Reads a form as its head says that it is: also one with files (`multipart/form-data`, RFC 7578), of which each is
-    /// a text. What is no UTF-8 gets replacement characters; a part that does not end, and what comes behind it, is none.
+    /// a text. What is no UTF-8 gets replacement characters. A form that is not whole is none: nothing is done by the half
+    /// of what somebody asked for.
     pub async fn read(headers: &HeaderMap, body: Body) -> Self {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let Ok(boundary) = multer::parse_boundary(kind) else { return Self::of(body).await };
         let mut parts = Multipart::new(body.into_data_stream(), boundary);
         let mut fields = Vec::new();
-        while let Ok(Some(part)) = parts.next_field().await {
-            let Some(name) = part.name().map(str::to_owned) else { continue };
-            let Ok(octets) = part.bytes().await else { break };
-            fields.push((name, String::from_utf8_lossy(&octets).into_owned()));
+        loop {
+            let part = match parts.next_field().await {
+                Ok(Some(part)) => part,
+                Ok(None) => return Fields(fields),
+                Err(_) => return Fields::default(),
+            };
+            let name = part.name().map(str::to_owned);
+            let Ok(octets) = part.bytes().await else { return Fields::default() };
+            fields.extend(name.map(|name| (name, String::from_utf8_lossy(&octets).into_owned())));
         }
-        Fields(fields)
     }
 
     /// Of a query string.
@@ -90,6 +95,7 @@ pub fn comes_from_here(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use rstest::rstest;
 
     use super::*;
@@ -116,19 +122,27 @@ mod tests {
         email\r\n\"a\r\n--b\"\r\n\r\n--X\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n\
         --X\r\nContent-Disposition: form-data; name=\"list\"\r\n\r\n\r\n--X--\r\n";
 
+    const READ: &[(&str, &str)] = &[("csrf", "abc"), ("file", "email\r\n\"a\r\n--b\"\r\n"), ("list", "")];
+
     #[rstest]
-    #[case::whole(PARTS.len(), &[("csrf", "abc"), ("file", "email\r\n\"a\r\n--b\"\r\n"), ("list", "")])]
-    #[case::cut_off_in_a_part(PARTS.find("--b").unwrap(), &[("csrf", "abc")])]
-    #[case::cut_off_in_a_head(20, &[])]
-    #[case::empty(0, &[])]
+    #[case::whole("multipart/form-data; boundary=X", PARTS, READ)]
+    #[case::in_other_letters("Multipart/Form-Data; charset=utf-8; Boundary=\"X\"", PARTS, READ)]
+    #[case::cut_off_in_a_file("multipart/form-data; boundary=X", &PARTS[..140], &[])]
+    #[case::cut_off_before_the_end("multipart/form-data; boundary=X", &PARTS[..PARTS.len() - 6], &[])]
+    #[case::cut_off_in_a_head("multipart/form-data; boundary=X", &PARTS[..20], &[])]
+    #[case::without_a_head("multipart/form-data; boundary=X", "--X\r\nb\r\n--X--\r\n", &[])]
+    #[case::empty("multipart/form-data; boundary=X", "", &[])]
+    #[case::another_boundary("multipart/form-data; boundary=Y", PARTS, &[])]
+    #[case::of_another_kind("application/x-www-form-urlencoded", "csrf=abc&list=", &[("csrf", "abc"), ("list", "")])]
     #[tokio::test]
-    async fn a_form_with_a_file_is_read_up_to_where_it_is_whole(
-        #[case] length: usize,
+    async fn a_form_with_a_file_is_read_when_it_is_whole(
+        #[case] kind: &'static str,
+        #[case] body: &'static str,
         #[case] expected: &[(&str, &str)],
     ) {
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, "multipart/form-data; boundary=X".parse().unwrap());
-        let fields = Fields::read(&headers, Body::from(&PARTS[..length])).await;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let fields = Fields::read(&headers, Body::from(body)).await;
         let expected = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         assert_eq!(fields, Fields(expected.collect()));
     }
