@@ -13,8 +13,8 @@ use usherd::config::{Configuration, Settings};
 use usherd::http::ops::healthcheck;
 use usherd::telemetry;
 
-/// Faster than the system's, above all than that of musl, and after a burst it gives back what it took
-/// (docs/PERFORMANCE.md, "Where the time goes").
+/// Faster than the system's, and after a burst it gives back more of what it took (docs/PERFORMANCE.md, "Where the time
+/// goes").
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -116,7 +116,7 @@ impl Service {
     /// # Errors
     /// As there, but for the limit of the token.
     pub async fn identified(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
-        let turned = match self.owner_of(asked, door).await {
+        let turned = match self.by_credential(asked, door).await {
             Ok(caller) => return Ok(caller),
             Err(turned) => turned,
         };
@@ -128,7 +128,7 @@ impl Service {
         Err(turned)
     }
 
-    async fn owner_of(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
+    async fn by_credential(&self, asked: &Asked, door: Door) -> Result<Request, Turned> {
         let by =
             |(account, token): (AccountId, TokenId)| Request::by_token(account, token, door, asked.request_id.clone());
         match &asked.credential {

@@ -153,7 +153,7 @@ impl Hands {
                     tokio::time::sleep(STORE_AWAY).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a mail or webhook could not be recorded; its claim ends with its lease");
+                    tracing::warn!(%error, "what became of a mail or webhook could not be recorded; its lease will end");
                     return;
                 }
             }
