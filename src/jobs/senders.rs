@@ -20,10 +20,6 @@ use crate::store::Claim;
 
 /// So many mails are on their way at once.
 const MAILS_AT_ONCE: usize = 8;
-/// How long one look waits for senders in all, and for each: as long as the relay takes mails at all, its senders stay
-/// busy, and a relay that takes none holds nobody up.
-const SENDERS_PATIENCE: Duration = Duration::from_secs(2);
-const SENDER_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a letter is put off that found no sender, give or take half.
 const SENDERS_BUSY: Duration = Duration::from_secs(10);
 /// A letter that waits for its turn is looked at again after this, however long the line is.
@@ -41,15 +37,32 @@ pub(super) struct Senders {
     jitter: fn() -> f64,
 }
 
-/// Until when one look waits for senders.
+/// How long one look waits for senders in all, and for each.
+#[derive(Clone, Copy)]
 pub(super) struct Patience {
-    until: Instant,
+    in_all: Duration,
+    each: Duration,
 }
 
 impl Patience {
-    pub fn new() -> Self {
-        Patience { until: Instant::now() + SENDERS_PATIENCE }
+    /// Of a look that others follow: as long as the relay takes mails at all, its senders stay busy, and a relay that
+    /// takes none holds nobody up.
+    pub const SHORT: Self = Patience { in_all: Duration::from_secs(2), each: Duration::from_millis(500) };
+
+    /// Of a look after which nobody may look any more: while the claims last, nobody else sends those letters.
+    pub const fn while_claimed(lease: Duration) -> Self {
+        Patience { in_all: lease, each: lease }
     }
+
+    pub fn begin(self) -> Waiting {
+        Waiting { until: Instant::now() + self.in_all, each: self.each }
+    }
+}
+
+/// What is left of the patience of one look.
+pub(super) struct Waiting {
+    until: Instant,
+    each: Duration,
 }
 
 impl Senders {
@@ -70,7 +83,7 @@ impl Senders {
         &self,
         account: &AccountId,
         mut letters: Vec<Claim>,
-        patience: &mut Patience,
+        waiting: &mut Waiting,
         sending: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
@@ -92,7 +105,7 @@ impl Senders {
             let sender = if stop.is_cancelled() {
                 Err(claim.due)
             } else {
-                self.sender(patience, stop).await.ok_or_else(|| self.when_less_busy())
+                self.sender(waiting, stop).await.ok_or_else(|| self.when_less_busy())
             };
             match sender {
                 Ok(permit) => {
@@ -149,15 +162,15 @@ impl Senders {
     }
 
     /// A free sender; `None` when none got free in time, and nobody else in this look needs to wait either.
-    async fn sender(&self, patience: &mut Patience, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+    async fn sender(&self, waiting: &mut Waiting, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
         let free = Arc::clone(&self.free).acquire_owned();
         tokio::select! {
             biased;
             permit = free => return permit.ok(),
             () = stop.cancelled() => {}
-            () = tokio::time::sleep_until(patience.until.min(Instant::now() + SENDER_PATIENCE)) => {}
+            () = tokio::time::sleep_until(waiting.until.min(Instant::now() + waiting.each)) => {}
         }
-        patience.until = Instant::now();
+        waiting.until = Instant::now();
         None
     }
 }

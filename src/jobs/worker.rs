@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::hands::{Claimed, Hands};
 use super::mail::Mailer;
-use super::senders::{Patience, Senders};
+use super::senders::{Patience, Senders, Waiting};
 use super::webhook::{Couriers, Poster};
 use crate::directory::mail_queue::Pace;
 use crate::directory::{Directory, Error};
@@ -72,13 +72,15 @@ struct Round<'a> {
     sending: TaskTracker,
     /// Timers that are acted on, while the next ones are looked for.
     acting: JoinSet<()>,
+    /// How long each look waits for senders.
+    patience: Patience,
     stop: &'a CancellationToken,
     beat: &'a (dyn Fn() + Send + Sync),
 }
 
 impl<'a> Round<'a> {
-    fn new(stop: &'a CancellationToken, beat: &'a (dyn Fn() + Send + Sync)) -> Self {
-        Round { sending: TaskTracker::new(), acting: JoinSet::new(), stop, beat }
+    fn new(patience: Patience, stop: &'a CancellationToken, beat: &'a (dyn Fn() + Send + Sync)) -> Self {
+        Round { sending: TaskTracker::new(), acting: JoinSet::new(), patience, stop, beat }
     }
 
     /// Waits until one timer less is acted on; at once when there is none.
@@ -158,7 +160,7 @@ impl Worker {
     /// claims nothing more, gives back what it has not begun, and finishes the deliveries that are on their way; the
     /// caller bounds how long that may take.
     pub async fn run_until(&self, stop: CancellationToken, beat: impl Fn() + Send + Sync) {
-        let mut round = Round::new(&stop, &beat);
+        let mut round = Round::new(Patience::SHORT, &stop, &beat);
         let mut trouble = None;
         let (mut busy, mut coming) = (BTreeSet::new(), Coming::default());
         // When every account is looked at again, by both clocks.
@@ -217,13 +219,14 @@ impl Worker {
         }
     }
 
-    /// Looks at every account once and finishes what it claims there.
+    /// Looks at every account once and finishes what it claims there: letters wait for a sender, as nobody waits for
+    /// this look.
     ///
     /// # Errors
     /// Of the store. What was claimed then is free again when its lease ends.
     pub async fn run_one(&self) -> Result<Looked, Error> {
         let stop = CancellationToken::new();
-        let mut round = Round::new(&stop, &|| {});
+        let mut round = Round::new(Patience::while_claimed(self.lease), &stop, &|| {});
         let looked = self.look_everywhere(&mut round).await;
         round.finish().await;
         looked
@@ -257,7 +260,7 @@ impl Worker {
     /// finding them a sender. The next claims are on their way meanwhile. The first error is returned at the end: what
     /// was claimed until then is acted on.
     async fn drain(&self, ripe: Vec<AccountId>, looked: &mut Looked, round: &mut Round<'_>) -> Result<(), Error> {
-        let mut patience = Patience::new();
+        let mut waiting = round.patience.begin();
         let mut ripe = ripe.into_iter().map(|account| (account, CLAIMS_IN_A_ROW));
         let mut claiming = JoinSet::new();
         let claim = |(account, turns): (AccountId, usize)| {
@@ -294,7 +297,7 @@ impl Worker {
                     if claimed.count == CLAIM_AT_ONCE && turns > 0 && !round.stop.is_cancelled() {
                         claiming.spawn(claim((account.clone(), turns)));
                     }
-                    self.begin(&account, claimed, &mut patience, round).await
+                    self.begin(&account, claimed, &mut waiting, round).await
                 }
                 Err(error) => Err(error),
             };
@@ -306,7 +309,7 @@ impl Worker {
         &self,
         account: &AccountId,
         claimed: Claimed,
-        patience: &mut Patience,
+        waiting: &mut Waiting,
         round: &mut Round<'_>,
     ) -> Result<(), Error> {
         for timer in claimed.timers {
@@ -319,7 +322,7 @@ impl Worker {
             });
         }
         self.couriers.send(account, claimed.webhooks, &round.sending, round.stop).await;
-        self.senders.send(account, claimed.letters, patience, &round.sending, round.stop).await
+        self.senders.send(account, claimed.letters, waiting, &round.sending, round.stop).await
     }
 }
 

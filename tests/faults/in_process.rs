@@ -202,6 +202,22 @@ async fn letters_of_which_nobody_can_say_whether_they_may_go_are_tried_again_soo
     assert_eq!(house.mails_to("ada@example.org").len(), 1);
 }
 
+/// As by `usherd jobs run expire`: the command is over afterwards, and nobody may be there to go on.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_no_other_follows_sends_everything_however_slow_the_relay_is(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    // More than are sent at once.
+    for number in 0..10 {
+        house.directory().create_user(&house.client, user(&format!("slow@n{number}.example.org"))).await.unwrap();
+    }
+    assert_eq!(house.worker.run_one().await.unwrap().claimed, 10);
+    assert_eq!(server.messages().len(), 10);
+}
+
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_comes_up_later_gets_what_waited(#[values(Store::Embedded, Store::Redis)] store: Store) {

@@ -14,7 +14,7 @@ The local part of a recipient chooses what happens (a sender may be refuse-550@ 
     defer-451@    451 4.7.1 at RCPT          reject-after-data@   554 5.7.1 after the content
     defer-421@    421 4.3.2 at RCPT          stall@               never answers RCPT
     hang-up@      accepts, then closes       stall-after-data@    takes the content and never answers
-                  at the next MAIL
+                  at the next MAIL           slow@                answers RCPT after a second
 
 With `once-` in front it happens to this address only once, and then all is well: once-drop-after-data@, once-defer-451@.
 """
@@ -72,6 +72,8 @@ class Recorder:
         local = self.mood(address)
         if local == "stall":
             await asyncio.sleep(FOR_EVER)
+        if local == "slow":
+            await asyncio.sleep(1)
         refusal = {
             "bounce-550": f"550 5.1.1 <{address}>: no such user",
             "relay-554": f"554 5.7.1 <{address}>: Relay access denied",
