@@ -3,6 +3,7 @@
 pub mod follower;
 mod hands;
 pub mod mail;
+mod patience;
 pub mod post;
 pub mod schedule;
 pub mod scribe;

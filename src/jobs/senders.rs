@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::hands::Hands;
+use super::patience::Waiting;
 use crate::directory::mail_queue::{Grant, Pace};
 use crate::directory::{Directory, Error};
 use crate::domain::ids::AccountId;
@@ -35,34 +35,6 @@ pub(super) struct Senders {
     /// Whose turn it is last, of the letters that this replica lets wait for the rate.
     line: Mutex<Timestamp>,
     jitter: fn() -> f64,
-}
-
-/// How long one look waits for senders in all, and for each.
-#[derive(Clone, Copy)]
-pub(super) struct Patience {
-    in_all: Duration,
-    each: Duration,
-}
-
-impl Patience {
-    /// Of a look that others follow: as long as the relay takes mails at all, its senders stay busy, and a relay that
-    /// takes none holds nobody up.
-    pub const SHORT: Self = Patience { in_all: Duration::from_secs(2), each: Duration::from_millis(500) };
-
-    /// Of a look after which nobody may look any more: while the claims last, nobody else sends those letters.
-    pub const fn while_claimed(lease: Duration) -> Self {
-        Patience { in_all: lease, each: lease }
-    }
-
-    pub fn begin(self) -> Waiting {
-        Waiting { until: Instant::now() + self.in_all, each: self.each }
-    }
-}
-
-/// What is left of the patience of one look.
-pub(super) struct Waiting {
-    until: Instant,
-    each: Duration,
 }
 
 impl Senders {
@@ -168,9 +140,9 @@ impl Senders {
             biased;
             permit = free => return permit.ok(),
             () = stop.cancelled() => {}
-            () = tokio::time::sleep_until(waiting.until.min(Instant::now() + waiting.each)) => {}
+            () = tokio::time::sleep_until(waiting.until()) => {}
         }
-        waiting.until = Instant::now();
+        waiting.give_up();
         None
     }
 }

@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::hands::{Claimed, Hands};
 use super::mail::Mailer;
-use super::senders::{Patience, Senders, Waiting};
+use super::patience::{Patience, Waiting};
+use super::senders::Senders;
 use super::webhook::{Couriers, Poster};
 use crate::directory::mail_queue::Pace;
 use crate::directory::{Directory, Error};
@@ -72,7 +73,7 @@ struct Round<'a> {
     sending: TaskTracker,
     /// Timers that are acted on, while the next ones are looked for.
     acting: JoinSet<()>,
-    /// How long each look waits for senders.
+    /// How long each look waits for whoever sends.
     patience: Patience,
     stop: &'a CancellationToken,
     beat: &'a (dyn Fn() + Send + Sync),
@@ -219,8 +220,8 @@ impl Worker {
         }
     }
 
-    /// Looks at every account once and finishes what it claims there: letters wait for a sender, as nobody waits for
-    /// this look.
+    /// Looks at every account once and finishes what it claims there: what finds nobody free who sends it
+    /// waits, as nobody waits for this look.
     ///
     /// # Errors
     /// Of the store. What was claimed then is free again when its lease ends.
@@ -321,7 +322,7 @@ impl Worker {
                 hands.act(&account, timer, &stop).await;
             });
         }
-        self.couriers.send(account, claimed.webhooks, &round.sending, round.stop).await;
+        self.couriers.send(account, claimed.webhooks, round.patience, &round.sending, round.stop).await;
         self.senders.send(account, claimed.letters, waiting, &round.sending, round.stop).await
     }
 }

@@ -23,6 +23,7 @@ use crate::domain::ids::{AccountId, EndpointId};
 use crate::domain::time::Timestamp;
 use crate::jobs::hands::Hands;
 use crate::jobs::mail::backoff;
+use crate::jobs::patience::Patience;
 use crate::metrics::{Metrics, WebhookOutcome};
 use crate::outgoing::Answer;
 use crate::store::Claim;
@@ -32,8 +33,6 @@ const LANE: u32 = 4;
 const AT_ONCE: usize = 64;
 /// So many wait for their lane in this process.
 const WAITING: usize = 256;
-/// For so long.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a delivery is put off that found its lane full, give or take half; each further one a little longer.
 const LANE_FULL: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -85,6 +84,7 @@ impl Couriers {
         self: &Arc<Self>,
         account: &AccountId,
         claims: Vec<Claim>,
+        patience: Patience,
         sending: &TaskTracker,
         stop: &CancellationToken,
     ) {
@@ -92,7 +92,7 @@ impl Couriers {
             match Arc::clone(&self.waiting).try_acquire_owned() {
                 Ok(waits) if !stop.is_cancelled() => {
                     let (couriers, account, stop) = (Arc::clone(self), account.clone(), stop.clone());
-                    sending.spawn(async move { couriers.deliver(&account, claim, waits, &stop).await });
+                    sending.spawn(async move { couriers.deliver(&account, claim, patience, waits, &stop).await });
                 }
                 Ok(_) => self.hands.put_off(account, &claim, claim.due).await,
                 Err(_) => self.put_off(account, &claim).await,
@@ -100,14 +100,21 @@ impl Couriers {
         }
     }
 
-    async fn deliver(&self, account: &AccountId, claim: Claim, waits: OwnedSemaphorePermit, stop: &CancellationToken) {
+    async fn deliver(
+        &self,
+        account: &AccountId,
+        claim: Claim,
+        patience: Patience,
+        waits: OwnedSemaphorePermit,
+        stop: &CancellationToken,
+    ) {
         let Some(endpoint) = endpoint_of(&claim.owner) else {
             tracing::error!(%account, "a webhook names no endpoint");
             return;
         };
         let turn = tokio::select! {
             biased;
-            turn = tokio::time::timeout(PATIENCE, self.turn(endpoint)) => turn.ok().flatten(),
+            turn = tokio::time::timeout(patience.in_all, self.turn(endpoint)) => turn.ok().flatten(),
             () = stop.cancelled() => return self.hands.put_off(account, &claim, claim.due).await,
         };
         drop(waits);
