@@ -290,7 +290,7 @@ fn one_token_has_eight_streams_which_cost_the_store_no_more_than_one() {
 
 #[test]
 fn a_stream_goes_on_in_the_lead_time_of_a_shutdown_and_does_not_hold_it_up() {
-    let mut daemon = Daemon::start(Store::Embedded, &[("USHERD_HTTP__DRAIN_LEAD", "2s")]);
+    let mut daemon = Daemon::start(Store::Embedded, &[("USHERD_HTTP__DRAIN_LEAD", "10s")]);
     let (_, secret) = token(&daemon, "audit");
     let mut listener = Listener::to_api(&daemon, "", &secret, &[]);
     listener.block().unwrap();

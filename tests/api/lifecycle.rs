@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::daemon::client::Reply;
-use crate::daemon::{Daemon, Store, USHERD, patch, set_active, user};
+use crate::daemon::{Daemon, NEVER, Store, USHERD, patch, set_active, user};
 use crate::redis_server::eventually;
 use crate::{api_error, scim_error};
 
@@ -287,7 +287,7 @@ fn an_invitation_expires_is_renewed_and_ends(#[values(Store::Embedded, Store::Re
     let daemon = Daemon::start(
         store,
         &[
-            ("USHERD_INVITATIONS__TTL", "2s"),
+            ("USHERD_INVITATIONS__TTL", "8s"),
             ("USHERD_INVITATIONS__MAX_RENEWALS", "1"),
             ("USHERD_INVITATIONS__REMIND_AFTER", "off"),
             ("USHERD_JOBS__EXPIRE", "* * * * * *"),
@@ -326,11 +326,7 @@ fn nobody_accepts_a_minute_too_late(#[values(Store::Embedded, Store::Redis)] sto
     // The job that marks expired invitations never runs here: the deadline holds by itself.
     let daemon = Daemon::start(
         store,
-        &[
-            ("USHERD_INVITATIONS__TTL", "1s"),
-            ("USHERD_JOBS__EXPIRE", "0 0 0 1 1 *"),
-            ("USHERD_JOBS__REMIND", "0 0 0 1 1 *"),
-        ],
+        &[("USHERD_INVITATIONS__TTL", "1s"), ("USHERD_JOBS__EXPIRE", NEVER), ("USHERD_JOBS__REMIND", NEVER)],
     );
     let id = daemon.create_user("ada@example.com");
     let link = daemon.mail("ada@example.com", 1).link();

@@ -12,7 +12,7 @@ fn neither_logs_nor_the_store_hold_secrets(#[values(Store::Embedded, Store::Redi
         store,
         &[
             ("USHERD_LOG__FILTER", "debug"),
-            ("USHERD_INVITATIONS__TTL", "3s"),
+            ("USHERD_INVITATIONS__TTL", "10s"),
             ("USHERD_JOBS__EXPIRE", "* * * * * *"),
             ("USHERD_JOBS__RENEW", "* * * * * *"),
         ],

@@ -15,9 +15,9 @@ async function freePort() {
   return port;
 }
 
-/** Asks until `ask` answers with something true, for ten seconds at the most. */
+/** Asks until `ask` answers with something true, for a minute at the most. */
 export async function eventually(what, ask) {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 60_000;
   for (;;) {
     const answer = await ask();
     if (answer) return answer;

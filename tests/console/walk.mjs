@@ -65,7 +65,7 @@ export async function visit(walk, session) {
     storageState: session, bypassCSP: false,
   });
   context[WALK] = walk;
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   const wrong = [];
   page.on("console", (message) => { if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) wrong.push(message.text()); });

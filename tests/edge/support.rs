@@ -30,7 +30,7 @@ use usherd::http::serve::{Drained, ServeSettings, serve};
 use usherd::metrics::Metrics;
 
 /// Far above what a healthy machine needs, far below what a person waits for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for `what`, and fails the test with its name when it does not come.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {

@@ -63,9 +63,9 @@ async fn one_a_minute_passes_the_brake_and_the_last_admin_never(#[values(Store::
 
     delete(&house, &people[0]).await.unwrap();
     braked(delete(&house, &people[1]).await);
-    house.after(59 * SECOND).await;
+    house.after(30 * SECOND).await;
     braked(delete(&house, &people[1]).await);
-    house.after(2 * SECOND).await;
+    house.after(31 * SECOND).await;
     braked(delete(&house, &boss).await);
     delete(&house, &people[1]).await.unwrap();
     braked(delete(&house, &people[2]).await);

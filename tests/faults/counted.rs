@@ -41,7 +41,7 @@ fn calls_of_the_store_its_clock_and_changes_of_people_are_counted(
 
 #[test]
 fn a_store_that_is_away_is_counted() {
-    let mut daemon = Daemon::start(Store::Redis, &[("USHERD_STORE__DEADLINE", "300ms")]);
+    let mut daemon = Daemon::start(Store::Redis, &[]);
     daemon.redis_mut().kill();
     eventually(|| (sample(&daemon, "usherd_store_unavailable_total") > 0.0).then_some(()));
     let text = daemon.ops("/metrics").text();

@@ -202,6 +202,36 @@ async fn letters_of_which_nobody_can_say_whether_they_may_go_are_tried_again_soo
     assert_eq!(house.mails_to("ada@example.org").len(), 1);
 }
 
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_renewed_as_often_as_it_may_be_and_the_newest_link_lets_its_person_in(
+    #[values(Store::Embedded, Store::Redis)] store: Store,
+) {
+    let overrides = [("USHERD_INVITATIONS__REMIND_AFTER", "off"), ("USHERD_INVITATIONS__MAX_RENEWALS", "1")];
+    let house = House::open(store, &overrides).await;
+    for address in ["ada@example.org", "grace@example.org"] {
+        house.create(address).await;
+    }
+    house.after(DAY * 7 + Duration::from_secs(2)).await;
+    assert_eq!(house.status("ada@example.org").await, "Pending expired");
+    // The next time that renewals are looked for.
+    house.after(Duration::from_secs(2)).await;
+    assert_eq!(house.status("ada@example.org").await, "Pending");
+    let mails = house.mails_to("ada@example.org");
+    let [first, second] = &mails[..] else { panic!("{} mails", mails.len()) };
+    assert_ne!(first.link(), second.link());
+    assert_ne!(first.message_id, second.message_id);
+    assert!(house.try_accept(&first.link(), "ada@example.org").await.is_err(), "a newer link was sent");
+    house.accept(&second.link(), "ada@example.org").await;
+    assert_eq!(house.status("ada@example.org").await, "Active");
+    assert_eq!(house.status("grace@example.org").await, "Pending");
+    house.after(DAY * 7 + Duration::from_secs(2)).await;
+    assert_eq!(house.status("grace@example.org").await, "Pending expired");
+    house.after(DAY * 30).await;
+    assert_eq!(house.mails_to("grace@example.org").len(), 2);
+    assert_eq!(house.mails_to("ada@example.org").len(), 2);
+}
+
 /// As by `usherd jobs run expire`: the command is over afterwards, and nobody may be there to go on.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use usherd::jobs::schedule::JobName;
 use usherd::jobs::ticker::{Calm, Ticker};
 use usherd::metrics::Metrics;
 
-use crate::daemon::{Store, user};
+use crate::daemon::{NEVER, Store, user};
 use crate::house::DAY;
 use crate::in_process::House;
 
@@ -36,6 +36,13 @@ impl House {
         self.after(DAY * days).await;
         ticker.run_one().await.unwrap();
         self.work().await;
+    }
+
+    /// No day begins soon.
+    fn until_noon(&self) {
+        let now = Duration::from_millis(u64::try_from(self.now().as_millis()).unwrap());
+        let past = Duration::from_secs(now.as_secs() % DAY.as_secs());
+        self.opened.store.advance(DAY + DAY / 2 - past);
     }
 
     async fn assert_sound(&self) {
@@ -71,6 +78,7 @@ async fn people_are_counted_day_by_day_and_the_charts_know_who_waits_and_what_wa
     #[values(Store::Embedded, Store::Redis)] store: Store,
 ) {
     let house = House::open(store, &[("USHERD_INVITATIONS__MAX_RENEWALS", "0")]).await;
+    house.until_noon();
     let ticker = house.ticker();
     ticker.run_one().await.unwrap();
     house.create("early@example.org").await;
@@ -151,7 +159,7 @@ impl House {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_events_are_kept_for_ninety_days_and_leave_no_gap(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let house = House::open(store, &[("USHERD_JOBS__DIGEST", "0 0 0 1 1 *")]).await;
+    let house = House::open(store, &[("USHERD_JOBS__DIGEST", NEVER)]).await;
     let ticker = house.ticker();
     ticker.run_one().await.unwrap();
     let id = house.create("ada@example.org").await;

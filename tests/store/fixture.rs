@@ -12,7 +12,7 @@ use usherd::store::{
 };
 use uuid::Uuid;
 
-pub use crate::redis_server::{RedisServer, eventually, free_port};
+pub use crate::redis_server::{PATIENCE, RedisServer, eventually, free_port};
 
 /// As [`eventually`], for what is asked asynchronously and may take its time to answer.
 pub async fn eventually_async<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
@@ -24,7 +24,7 @@ pub async fn eventually_async<T, F: Future<Output = Option<T>>>(mut ask: impl Fn
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it did not happen within thirty seconds")
+    tokio::time::timeout(PATIENCE, asking).await.expect("it did not happen within a minute")
 }
 
 /// A store and what it lives in.

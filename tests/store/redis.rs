@@ -109,7 +109,7 @@ async fn a_primary_that_becomes_a_replica_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_redis_holds_no_call_beyond_the_deadline() {
     let server = RedisServer::start();
-    let deadline = Duration::from_secs(1);
+    let deadline = Duration::from_secs(3);
     let store = Store::open(&Settings { deadline, ..server.settings() }).await.unwrap();
     let create = batch(
         [Check::Absent { key: user("7") }],
@@ -121,8 +121,8 @@ async fn a_stopped_redis_holds_no_call_beyond_the_deadline() {
         let begun = tokio::time::Instant::now();
         reason(store.commit(&acme(), &create).await);
         reason(store.get(&acme(), &[user("6")]).await);
-        // Two calls, and some time for a busy machine.
-        assert!(begun.elapsed() < deadline * 3, "{:?}", begun.elapsed());
+        // Two calls, and much time for a busy machine; a server that is stopped never answers.
+        assert!(begun.elapsed() < deadline * 6, "{:?}", begun.elapsed());
     }
     server.signal("-CONT");
     // The outcome of all those tries is unknown; one more finds out, and it happened once.
@@ -152,9 +152,10 @@ async fn a_redis_that_is_loading_is_waited_for() {
         write(&store, ids.map(|n| put(&n.to_string(), 1, "{}")).collect::<Vec<_>>()).await;
     }
     server.kill();
-    // Half a millisecond for each of 6 000 commands; the server answers after every 1 024 of them.
-    server.restart_with(&["--key-load-delay", "500"]);
+    // Five milliseconds for each of 6 000 commands; the server answers after every 1 024 of them.
+    server.restart_with(&["--key-load-delay", "5000"]);
     readiness_says(&store, "Redis is loading").await;
+    assert_eq!(server.ask("CONFIG SET key-load-delay 0"), "+OK\r\n");
     recovers(&store).await;
     assert_eq!(store.dump(&acme()).await.unwrap().documents.len(), 3_001);
 }
@@ -323,12 +324,14 @@ async fn two_replicas_never_hold_the_same_claim() {
 async fn a_claim_whose_answer_was_lost_is_found_again() {
     const LEASE: Duration = Duration::from_secs(600);
     let server = RedisServer::start();
-    let (store, other) = (server.store().await, server.store().await);
+    let deadline = Duration::from_secs(10);
+    let store = Store::open(&Settings { deadline, ..server.settings() }).await.unwrap();
+    let other = server.store().await;
     let timers = ["1", "2", "3"].map(|id| Write::TimerSet { owner: user(id), due: at(1) });
     write(&store, timers).await;
     let elsewhere = other.claim_due(&acme(), 1, LEASE).await.unwrap();
     // For longer than one attempt may take, and shorter than two.
-    let pause = Settings::DEFAULT_DEADLINE.mul_f64(0.6).as_millis();
+    let pause = deadline.mul_f64(0.6).as_millis();
     assert_eq!(server.ask(&format!("CLIENT PAUSE {pause} ALL")), "+OK\r\n");
     let mine = store.claim_due(&acme(), 9, LEASE).await.unwrap();
     let owners: Vec<_> = mine.iter().map(|claim| claim.owner.clone()).collect();

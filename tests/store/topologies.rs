@@ -13,6 +13,7 @@ use crate::fixture::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 async fn open(url: &str, deadline: Duration) -> (Store, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -54,7 +55,7 @@ impl Watched {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_behind_sentinel_follows_a_failover() {
     let mut watched = Watched::start();
-    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    let (store, _home) = open(&watched.url(), DEADLINE).await;
     write(&store, [put("7", 1, "{}")]).await;
     wait_for_replica(&watched.primary);
     watched.primary.kill();
@@ -68,7 +69,7 @@ async fn a_store_behind_sentinel_follows_a_failover() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_most_sentinels_tell_of_is_followed_without_any_error_from_the_old_primary() {
     let watched = Watched::start();
-    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    let (store, _home) = open(&watched.url(), DEADLINE).await;
     write(&store, [put("7", 1, "{}")]).await;
     wait_for_replica(&watched.primary);
     // The old primary goes on taking writes for about ten seconds, and then throws them away.
@@ -90,25 +91,25 @@ async fn a_switch_that_most_sentinels_tell_of_is_followed_without_any_error_from
 async fn one_sentinel_of_three_elects_nobody() {
     let mut watched = Watched::start();
     watched.sentinels[0].kill();
-    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    let (store, _home) = open(&watched.url(), DEADLINE).await;
     store.check().await.unwrap();
     drop(store);
     watched.sentinels[1].kill();
-    let (store, _home) = open(&watched.url(), Duration::from_secs(5)).await;
+    let (store, _home) = open(&watched.url(), DEADLINE).await;
     let refusal = crate::fixture::reason(store.check().await);
     assert!(refusal.contains("most of the 3 sentinels"), "{refusal}");
 }
 
 /// Until a replica has everything. `WAIT` looks at what its own connection has written, so it writes first.
 fn wait_for_replica(primary: &RedisServer) {
-    let has_it = answers(primary, "SET {acme}written-last 1\r\nWAIT 1 5000", |reply| reply.ends_with(":1\r\n"));
+    let has_it = answers(primary, "SET {acme}written-last 1\r\nWAIT 1 60000", |reply| reply.ends_with(":1\r\n"));
     assert!(has_it, "no replica follows");
 }
 
 /// Whether the reply to what is sent on one connection becomes what it should be; `false` when the connection ends first.
 fn answers(server: &RedisServer, commands: &str, is_it: impl Fn(&str) -> bool) -> bool {
     let Ok(mut connection) = TcpStream::connect(("127.0.0.1", server.port)) else { return false };
-    connection.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+    connection.set_read_timeout(Some(DEADLINE * 2)).unwrap();
     if connection.write_all(format!("{commands}\r\n").as_bytes()).is_err() {
         return false;
     }
@@ -135,7 +136,7 @@ impl Cluster {
                     "--cluster-enabled",
                     "yes",
                     "--cluster-node-timeout",
-                    "1000",
+                    "5000",
                     "--appendonly",
                     "yes",
                     "--repl-diskless-sync-delay",
@@ -181,7 +182,7 @@ impl Cluster {
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_spread_over_a_cluster_and_each_behaves_as_on_one_server() {
     let cluster = Cluster::start();
-    let (store, _home) = open(&cluster.url(), Duration::from_secs(5)).await;
+    let (store, _home) = open(&cluster.url(), DEADLINE).await;
     let spaces: Vec<Space> =
         ["acme", "beta", "gamma", "delta"].map(|account| Space::Account(account.parse().unwrap())).into();
     for space in spaces.iter().chain([&Space::Installation]) {
@@ -209,7 +210,7 @@ async fn accounts_spread_over_a_cluster_and_each_behaves_as_on_one_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_node_that_hangs_is_replaced_by_its_replica() {
     let cluster = Cluster::start();
-    let (store, _home) = open(&cluster.url(), Duration::from_secs(2)).await;
+    let (store, _home) = open(&cluster.url(), Duration::from_secs(10)).await;
     write(&store, [put("7", 1, "{}")]).await;
     let owner = cluster.owner();
     wait_for_replica(owner);

@@ -82,6 +82,8 @@ impl House {
             ("USHERD_HTTP__PUBLIC_URL".to_owned(), PUBLIC_URL.to_owned()),
             ("USHERD_MAIL__FROM".to_owned(), "usherd <no-reply@usherd.example.org>".to_owned()),
         ];
+        // No stall of a busy machine exceeds it.
+        environment.push(("USHERD_STORE__DEADLINE".to_owned(), "20s".to_owned()));
         // Timers of people ring when they are due, to the second.
         let jobs = ["EXPIRE", "RENEW", "REMIND"];
         environment.extend(jobs.map(|job| (format!("USHERD_JOBS__{job}"), "* * * * * *".to_owned())));

@@ -32,6 +32,19 @@ pub enum Store {
     Redis,
 }
 
+/// A schedule for what a test does not want: it rings on leap days.
+pub const NEVER: &str = "0 0 0 29 2 *";
+
+/// What every daemon of a test has unless it says otherwise: deadlines that no stall of a busy machine exceeds, and
+/// nothing that happens at some hour of the night.
+const CALM: [(&str, &str); 5] = [
+    ("USHERD_STORE__DEADLINE", "20s"),
+    ("USHERD_HTTP__REQUEST_DEADLINE", "20s"),
+    ("USHERD_JOBS__RECONCILE", NEVER),
+    ("USHERD_JOBS__RETENTION", NEVER),
+    ("USHERD_JOBS__DIGEST", NEVER),
+];
+
 /// A daemon, killed by its id when it is dropped. It may be between two runs.
 pub struct Daemon {
     directory: Arc<TempDir>,
@@ -208,7 +221,7 @@ impl Daemon {
         Finished { code: code(status), stdout: read(&out), stderr: read(&err) }
     }
 
-    /// The program in its directory, with only the environment that the test gives it.
+    /// The program in its directory, with only the environment that the test gives it, and [`CALM`].
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usherd"));
         // What the environment cannot say stands in a file that the test has written.
@@ -222,6 +235,7 @@ impl Daemon {
         if let Some(redis) = &self.redis {
             command.env("USHERD_STORE__URL", format!("redis://127.0.0.1:{}", redis.port));
         }
+        command.envs(CALM);
         command.envs(self.overrides.iter().map(|(name, value)| (name, value)));
         command
     }
