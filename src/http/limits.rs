@@ -247,7 +247,8 @@ mod tests {
         let limits = limits(LimitSettings { stranger: Some(rate(1, 60, 1)), ..LimitSettings::default() });
         assert_eq!(limits.admit_stranger("2001:db8::1".parse().unwrap()), Ok(()));
         let throttled = limits.admit_stranger("2001:db8::2".parse().unwrap()).unwrap_err();
-        assert_eq!((throttled.limit, throttled.retry_after()), (LimitKind::Address, 60));
+        assert_eq!(throttled.limit, LimitKind::Address);
+        assert!((30..=60).contains(&throttled.retry_after()), "a token a minute: {}", throttled.retry_after());
         assert_eq!(limits.admit_stranger("2001:db8:0:1::1".parse().unwrap()), Ok(()));
     }
 

@@ -313,12 +313,12 @@ fn what_there_was_no_time_for_says_so_and_what_was_done_stays(#[values(Store::Em
     let overrides = [
         SILENT,
         ("USHERD_SCIM__BULK_OPERATIONS", "10000"),
-        ("USHERD_SCIM__BULK_DEADLINE", "3s"),
+        ("USHERD_SCIM__BULK_DEADLINE", "5s"),
         ("USHERD_LIMITS__SCIM", "off"),
     ];
     let daemon = Daemon::start(store, &overrides);
     let making = |number: usize| making(&number.to_string(), json!({ "userName": format!("u{number}@example.com") }));
-    let operations: Vec<Value> = (0..8_000).map(making).collect();
+    let operations: Vec<Value> = (0..10_000).map(making).collect();
     let done = bulk(&daemon, &operations);
     let made = statuses(&done).iter().take_while(|status| **status == "201").count();
     assert!(made > 0 && made < operations.len(), "{made} of {}", operations.len());

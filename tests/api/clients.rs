@@ -86,7 +86,8 @@ fn held_people_are_admitted_or_dropped_without_a_mail(
 
 #[rstest]
 fn a_decision_on_hundreds_survives_a_crash(#[values(Store::Embedded, Store::Redis)] store: Store) {
-    let mut daemon = Daemon::start(store, &[hold_above("0")]);
+    // What a crash leaves is gone on with so long after it began.
+    let mut daemon = Daemon::start(store, &[hold_above("0"), ("USHERD_STORE__DEADLINE", "10s")]);
     let ids = people(&daemon, 260);
     let name = client(&daemon)[0].clone();
     let active = |daemon: &Daemon| {

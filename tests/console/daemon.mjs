@@ -26,6 +26,11 @@ export async function eventually(what, ask) {
   }
 }
 
+/** Waits until so many are there: a page may be at hand before all of it is. */
+export async function there(locator, number, what = `${number} of ${locator}`) {
+  await eventually(what, async () => (await locator.count()) === number);
+}
+
 export async function start(binary, overrides = {}) {
   const directory = mkdtempSync(join(tmpdir(), "usherd-console-"));
   const [port, opsPort] = [await freePort(), await freePort()];

@@ -3,7 +3,7 @@
 //
 //   node tests/console/guide.mjs [--binary target/debug/usherd] [--pictures FOLDER]
 import assert from "node:assert/strict";
-import { ADMIN, eventually } from "./daemon.mjs";
+import { ADMIN, eventually, there } from "./daemon.mjs";
 import { WALKS, acceptAsAdmin, browser, check, daemon, picture, run, tally, visit } from "./walk.mjs";
 
 const USHERD = "urn:ietf:params:scim:schemas:extension:usherd:2.0:User";
@@ -81,11 +81,11 @@ async function guide(walk, session) {
 
   await step("tabs, search, order and pages have addresses of their own", async () => {
     await page.getByRole("link", { name: /^Inactive \d/ }).click();
-    assert.match(page.url(), /status=inactive/);
+    await page.waitForURL(/status=inactive/);
     await check(page, "inactive users");
     await page.getByRole("link", { name: /^All \d/ }).click();
     await page.getByRole("link", { name: "Next" }).click();
-    assert.match(page.url(), /page=2/);
+    await page.waitForURL(/page=2/);
     if (walk.width > 960) {
       await page.getByRole("link", { name: /^Added/ }).click();
       await page.locator("th[aria-sort=ascending]", { hasText: "Added" }).waitFor();
@@ -93,7 +93,7 @@ async function guide(walk, session) {
     await page.getByRole("searchbox").fill("lovel ad");
     await page.getByRole("searchbox").press("Enter");
     await page.getByRole("link", { name: "Ada Lovelace" }).waitFor();
-    assert.equal(await page.locator("tbody tr").count(), 1);
+    await there(page.locator("tbody tr"), 1);
     await page.getByRole("searchbox").fill("nobody at all");
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByText("Nobody here has a name").waitFor();
@@ -173,7 +173,7 @@ async function guide(walk, session) {
     await row.hover();
     await row.getByRole("button", { name: /^Resend invitation/ }).click();
     await said("A new invitation is on its way");
-    assert.match(page.url(), /users\?status=pending/, "back to the same view");
+    await page.waitForURL(/users\?status=pending/); // back to the same view
     await daemon.mailed(address, /http\S+\/i\//, before);
   });
 
@@ -242,7 +242,7 @@ async function guide(walk, session) {
 async function signInByCode() {
   const { context, page, finish } = await visit(WALKS[2]);
   await page.goto(`${daemon.origin}/admin/default/users`);
-  assert.match(page.url(), /\/admin\/sign-in\?account=default/);
+  await page.waitForURL(/\/admin\/sign-in\?account=default/);
   await check(page, "sign-in");
   await page.getByLabel("Your e-mail address").fill("not an address");
   await page.getByRole("button", { name: "Send me a code" }).click();
@@ -269,7 +269,7 @@ async function signInByCode() {
   // A code works once, also from the page that is still open elsewhere.
   await page.locator("summary", { hasText: "You:" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
-  assert.match(page.url(), /sign-in/);
+  await page.waitForURL(/sign-in/);
   const replay = await browser.newContext({ storageState: stored });
   const again = await replay.newPage();
   await again.goto(`${daemon.origin}/admin/default`);

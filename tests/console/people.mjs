@@ -3,7 +3,7 @@
 //
 //   node tests/console/people.mjs [--binary target/debug/usherd] [--pictures FOLDER]
 import assert from "node:assert/strict";
-import { ADMIN } from "./daemon.mjs";
+import { ADMIN, there } from "./daemon.mjs";
 import { WALKS, acceptAsAdmin, check, daemon, picture, run, tally, visit } from "./walk.mjs";
 
 await run(async () => {
@@ -53,7 +53,7 @@ async function people(walk, session) {
     await row("ada").getByText("Will be invited").waitFor();
     await page.getByRole("row", { name: /nobody Not possible as written/ }).waitFor();
     await page.getByRole("row", { name: /mara@hollis.example Active already/ }).waitFor();
-    assert.equal(await page.locator("tbody tr").count(), 5, "who is there twice is listed once");
+    await there(page.locator("tbody tr"), 5, "who is there twice is listed once");
     await seen("preview");
     assert.equal((await daemon.ask("GET", `/api/v1/users?search=${at("ada")}`)).total, 0);
   });
@@ -136,19 +136,18 @@ async function people(walk, session) {
     await seen("filters");
     await page.getByRole("button", { name: "Apply" }).click();
     await page.getByText("2 set").waitFor();
-    assert.match(page.url(), /organization=[0-9a-f-]{36}/);
-    const everybody = await page.locator("tbody tr").count();
-    assert.equal(everybody, 3 * (WALKS.indexOf(walk) + 1), "those whom the walks have added so far");
+    await page.waitForURL(/organization=[0-9a-f-]{36}/);
+    await there(page.locator("tbody tr"), 3 * (WALKS.indexOf(walk) + 1), "those whom the walks have added so far");
     await page.getByRole("searchbox").fill(at("ada"));
     await page.getByRole("searchbox").press("Enter");
     await page.getByText("2 set").waitFor();
-    assert.equal(await page.locator("tbody tr").count(), 1);
+    await there(page.locator("tbody tr"), 1);
     await page.getByLabel("Account role", { exact: true }).selectOption("Account Admin");
     await page.getByRole("button", { name: "Apply" }).click();
     await page.getByText("Nobody here matches all of this.").waitFor();
     await seen("nobody matches");
     await page.getByRole("link", { name: "Clear all" }).click();
-    assert.equal(page.url(), directory);
+    await page.waitForURL(directory);
   });
 
   await step("an open session is listed and ended", async () => {
@@ -157,12 +156,12 @@ async function people(walk, session) {
     await page.locator("summary", { hasText: "You:" }).click();
     await page.getByRole("link", { name: "Your details" }).click();
     const sessions = page.getByRole("region", { name: "Console sessions" });
-    assert.equal(await sessions.getByText("this one").count(), 1);
+    await there(sessions.getByText("this one"), 1);
     await seen("sessions");
     await sessions.getByRole("listitem").filter({ hasNotText: "this one" }).getByRole("button", { name: /^End session/ }).last().click();
     await said("The session is ended.");
     await other.page.goto(directory);
-    assert.match(other.page.url(), /sign-in/, "the other browser has to sign in again");
+    await other.page.waitForURL(/sign-in/); // the other browser has to sign in again
     await other.context.close();
   });
 
@@ -190,7 +189,7 @@ async function heavy(session) {
   for (const walk of [WALKS[0], WALKS[1]]) {
     const { page, finish } = await visit(walk, session);
     await page.goto(`${daemon.origin}/admin/default/users?size=100`);
-    assert.equal(await page.locator("tbody tr").count(), 100);
+    await there(page.locator("tbody tr"), 100);
     await check(page, "a hundred people");
     await picture(page, `a-hundred-${walk.name}`);
     await finish();
@@ -216,14 +215,14 @@ async function chooser() {
     await picture(page, `accounts-${walk.name}`);
     await page.getByRole("button", { name: "Go to Hollis Studio" }).click();
     await page.getByRole("heading", { name: "Organization", level: 1 }).waitFor();
-    assert.match(page.url(), /\/admin\/studio$/);
+    await page.waitForURL(/\/admin\/studio$/);
     await page.goto(`${daemon.origin}/admin/default/users`);
-    assert.match(page.url(), /sign-in/, "one account at a time");
+    await page.waitForURL(/sign-in/); // one account at a time
     await page.goto(`${daemon.origin}/admin/studio`);
     await page.locator("summary", { hasText: "You:" }).click();
     await page.getByRole("link", { name: "Switch account" }).click();
     await page.getByRole("button", { name: "Go to default" }).click();
-    assert.match(page.url(), /\/admin\/default$/);
+    await page.waitForURL(/\/admin\/default$/);
     await context.close();
     tally.steps += 1;
   }

@@ -3,7 +3,7 @@
 //
 //   node tests/console/rooms.mjs --mail-url smtp://127.0.0.1:1 [--binary target/debug/usherd] [--pictures folder]
 import assert from "node:assert/strict";
-import { eventually } from "./daemon.mjs";
+import { eventually, there } from "./daemon.mjs";
 import { WALKS, acceptAsAdmin, check, daemon, picture, run, tally, visit } from "./walk.mjs";
 
 const console_ = (path) => `${daemon.origin}/admin/default${path}`;
@@ -61,7 +61,7 @@ async function settings(page, walk) {
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("alert").getByRole("link", { name: /such as 7d, 36h/ }).waitFor();
   assert.equal(await page.getByLabel("Lifetime of a link").inputValue(), "soon", "what was typed is kept");
-  assert.equal(await page.getByRole("alert").getByRole("link").count(), 3, "every wrong field is named");
+  await there(page.getByRole("alert").getByRole("link"), 3, "every wrong field is named");
   await check(page, "settings with problems");
   await picture(page, `settings-wrong-${walk.name}`);
   // Meanwhile somebody else saves the same page.

@@ -4,7 +4,7 @@
 //   node tests/console/several.mjs [--binary target/debug/usherd] [--pictures FOLDER]
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { eventually } from "./daemon.mjs";
+import { eventually, there } from "./daemon.mjs";
 import { WALKS, acceptAsAdmin, check, daemon, picture, run, tally, visit } from "./walk.mjs";
 
 const slug = (walk) => walk.name.replaceAll("-", "");
@@ -43,7 +43,7 @@ async function several(walk, session) {
     await tick("Alan");
     if (walk.script) {
       await page.getByRole("status").filter({ hasText: "2 people are selected." }).waitFor();
-      assert.equal(await page.locator("#picking[open]").count(), 1, "what can be done opens by itself");
+      await there(page.locator("#picking[open]"), 1, "what can be done opens by itself");
     }
     await seen("two people are selected");
   });
@@ -60,7 +60,7 @@ async function several(walk, session) {
       await asked.waitFor({ state: "detached" });
       await eventually("focus on what opened it", () => page.evaluate(() => document.activeElement.textContent === "Resend invitation"));
     } else {
-      assert.equal(page.url(), directory, "back to the same view");
+      await page.waitForURL(directory); // back to the same view
       for (const who of ["Ada", "Alan"]) await tick(who);
     }
   });
@@ -72,10 +72,10 @@ async function several(walk, session) {
     await page.getByText("Done for 2 of 2 people.").waitFor();
     await daemon.mailed(mail("alan", walk), /http\S+\/i\//, before);
     await page.getByRole("link", { name: "Back to User Management" }).click();
-    assert.equal(page.url(), directory);
+    await page.waitForURL(directory);
     await page.locator("summary", { hasText: "With selected people" }).click();
     await page.getByRole("link", { name: "Select all on this page" }).click();
-    assert.equal(await page.getByRole("checkbox", { checked: true }).count(), 3);
+    await there(page.getByRole("checkbox", { checked: true }), 3);
     if (walk.script) await page.getByRole("status").filter({ hasText: "3 people are selected." }).waitFor();
     await act("Resend invitation");
     await dialog("Resend Invitations").getByRole("button", { name: "Resend invitations" }).click();

@@ -29,7 +29,7 @@ fn cycles() -> u32 {
 /// That lease, and a first back-off of mails that met a relay which was busy for longer than the timeout; among very
 /// many mails, a second one.
 fn mail_patience() -> Duration {
-    Duration::from_secs(if is_long() { 600 } else { 150 })
+    Duration::from_secs(if is_long() { 600 } else { 300 })
 }
 
 #[test]

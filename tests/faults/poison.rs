@@ -78,6 +78,8 @@ async fn no_name_and_no_address_stops_the_worker(#[values(Store::Embedded, Store
         ("USHERD_PROVISIONING__HOLD_ABOVE", "off"),
         // As many as there are, at once.
         ("USHERD_MAIL__RATE", "off"),
+        // A claim lasts twice as long, and all of them are claimed at once.
+        ("USHERD_MAIL__TIMEOUT", "60s"),
     ];
     let house = House::with_admin(store, &overrides).await;
     let project = json!({ "displayName": "Apollo \u{202E}\u{10FFFF}" });

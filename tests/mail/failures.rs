@@ -70,12 +70,12 @@ async fn only_a_connection_lost_after_the_content_leaves_the_outcome_open() {
 async fn silence_ends_with_the_time_limit() {
     let server = SmtpServer::start(&[]);
     let mut settings = settings(Some(&server.url("smtp", "")), Path::new("unused"));
-    settings.timeout = Duration::from_secs(2);
+    settings.timeout = Duration::from_secs(5);
     let mailer = Mailer::new(&settings).expect("a mailer");
     let before = failure(&mailer, "stall@example.org").await;
-    assert_eq!(before, SendFailure::Temporary { code: None, text: "no answer in 2s".to_owned() });
+    assert_eq!(before, SendFailure::Temporary { code: None, text: "no answer in 5s".to_owned() });
     let after = failure(&mailer, "stall-after-data@example.org").await;
-    assert_eq!(after, SendFailure::Unknown { text: "no answer in 2s".to_owned() });
+    assert_eq!(after, SendFailure::Unknown { text: "no answer in 5s".to_owned() });
 }
 
 #[tokio::test]

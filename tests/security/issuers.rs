@@ -153,9 +153,15 @@ async fn a_stream_of_events_ends_with_the_access_token_that_opened_it(
     let directory = Arc::clone(&scene.house.opened.directory);
     let _follower = AbortOnDropHandle::new(tokio::spawn(follow_until(directory, std::future::pending())));
     let mut stream = scene.faces.stream(&token, "/api/v1/events").await;
+    // What is told, without the signs of life.
     let mut chunk = async || {
-        let frame = stream.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
-        frame.map(|octets| String::from_utf8(octets.to_vec()).unwrap())
+        loop {
+            let frame = stream.frame().await?.unwrap().into_data().unwrap();
+            let text = String::from_utf8(frame.to_vec()).unwrap();
+            if !text.starts_with(':') {
+                return Some(text);
+            }
+        }
     };
     assert_eq!(chunk().await.as_deref(), Some("retry: 2000\n\n"));
     scene.create("ada@example.com").await;
@@ -225,7 +231,7 @@ async fn an_issuer_that_rotates_its_keys_is_asked_again_and_at_most_every_ten_se
     let scene = Scene::open(store, Issuer::start(&old), &[]).await;
     scene.record().await;
     assert_eq!(scene.status(&old.sign(&scene.claims())).await, 200);
-    for number in 0..50 {
+    for number in 0..20 {
         let header = json!({ "alg": "ES256", "kid": format!("invented-{number}") });
         assert_eq!(scene.status(&old.sign_with(&header, &scene.claims())).await, 401);
     }
