@@ -7,12 +7,19 @@ import { join } from "node:path";
 
 export const ADMIN = "mara@hollis.example";
 
+/** Below the range from which the system takes ports for connections, so that nobody takes it meanwhile. */
 async function freePort() {
-  const server = createServer();
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const free = await new Promise((done) => {
+      server.once("error", () => done(false));
+      server.listen(port, "127.0.0.1", () => done(true));
+    });
+    if (!free) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
 }
 
 /** Asks until `ask` answers with something true, for a minute at the most. */
