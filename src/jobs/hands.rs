@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::mail::{Mailer, SendFailure, backoff};
 use super::post;
@@ -85,15 +86,16 @@ impl Hands {
     }
 
     /// Gives claims back, each until then, through an absence of the store.
-    pub async fn put_off_all(&self, account: &AccountId, claims: &[(Claim, Timestamp)]) {
+    pub async fn put_off(&self, account: &AccountId, claims: &[(Claim, Timestamp)]) {
         let lease_until = claims.iter().map(|(claim, _)| claim.lease_until).min().unwrap_or_default();
         self.until_recorded(lease_until, || self.directory.put_off_all(account, claims)).await;
     }
 
-    /// Gives a claim back until then.
-    pub async fn put_off(&self, account: &AccountId, claim: &Claim, until: Timestamp) {
-        if let Err(error) = self.directory.put_off(account, claim, until).await {
-            tracing::debug!(%error, %account, "a claim could not be given back; it ends with its lease");
+    /// The same behind whoever asks, so that they wait for no absence of the store.
+    pub fn give_back(self: &Arc<Self>, account: &AccountId, claims: Vec<(Claim, Timestamp)>, sending: &TaskTracker) {
+        if !claims.is_empty() {
+            let (hands, account) = (Arc::clone(self), account.clone());
+            sending.spawn(async move { hands.put_off(&account, &claims).await });
         }
     }
 

@@ -67,7 +67,7 @@ impl Senders {
             Ok(answer) => answer,
             Err(error) => {
                 let until = self.when_less_busy();
-                self.give_back(account, letters.into_iter().map(|claim| (claim, until)).collect(), sending);
+                self.hands.give_back(account, letters.into_iter().map(|claim| (claim, until)).collect(), sending);
                 return Err(error);
             }
         };
@@ -91,20 +91,12 @@ impl Senders {
             }
         }
         later.extend(wait.into_iter().map(|claim| (claim, self.turn(&grant))));
-        self.give_back(account, later, sending);
+        self.hands.give_back(account, later, sending);
         Ok(())
     }
 
     fn when_less_busy(&self) -> Timestamp {
         self.directory.store().now() + SENDERS_BUSY.mul_f64(0.5 + (self.jitter)())
-    }
-
-    /// Gives claims back, each until then, through an absence of the store that nobody else waits for.
-    fn give_back(&self, account: &AccountId, claims: Vec<(Claim, Timestamp)>, sending: &TaskTracker) {
-        if !claims.is_empty() {
-            let (hands, account) = (Arc::clone(&self.hands), account.clone());
-            sending.spawn(async move { hands.put_off_all(&account, &claims).await });
-        }
     }
 
     /// How many of the letters go now, and puts those first. When the rate does not allow all, those go that somebody

@@ -322,7 +322,7 @@ impl Worker {
                 hands.act(&account, timer, &stop).await;
             });
         }
-        self.couriers.send(account, claimed.webhooks, round.patience, &round.sending, round.stop).await;
+        self.couriers.send(account, claimed.webhooks, round.patience, &round.sending, round.stop);
         self.senders.send(account, claimed.letters, waiting, &round.sending, round.stop).await
     }
 }

@@ -79,8 +79,8 @@ impl Couriers {
         }
     }
 
-    /// Takes claimed deliveries over. Waits for no endpoint.
-    pub async fn send(
+    /// Takes claimed deliveries over. Waits for no endpoint, and not for the store.
+    pub fn send(
         self: &Arc<Self>,
         account: &AccountId,
         claims: Vec<Claim>,
@@ -88,16 +88,18 @@ impl Couriers {
         sending: &TaskTracker,
         stop: &CancellationToken,
     ) {
+        let mut later = Vec::new();
         for claim in claims {
             match Arc::clone(&self.waiting).try_acquire_owned() {
                 Ok(waits) if !stop.is_cancelled() => {
                     let (couriers, account, stop) = (Arc::clone(self), account.clone(), stop.clone());
                     sending.spawn(async move { couriers.deliver(&account, claim, patience, waits, &stop).await });
                 }
-                Ok(_) => self.hands.put_off(account, &claim, claim.due).await,
-                Err(_) => self.put_off(account, &claim).await,
+                Ok(_) => later.push(at_once(claim)),
+                Err(_) => later.push(self.behind_the_others(claim)),
             }
         }
+        self.hands.give_back(account, later, sending);
     }
 
     async fn deliver(
@@ -115,10 +117,12 @@ impl Couriers {
         let turn = tokio::select! {
             biased;
             turn = tokio::time::timeout(patience.in_all, self.turn(endpoint)) => turn.ok().flatten(),
-            () = stop.cancelled() => return self.hands.put_off(account, &claim, claim.due).await,
+            () = stop.cancelled() => return self.hands.put_off(account, &[at_once(claim)]).await,
         };
         drop(waits);
-        let Some(turn) = turn else { return self.put_off(account, &claim).await };
+        let Some(turn) = turn else {
+            return self.hands.put_off(account, &[self.behind_the_others(claim)]).await;
+        };
         let Some(DueWork::Delivery(due)) = self.hands.act(account, claim, stop).await else { return };
         // This process may have been stopped for a while: by now the delivery may be somebody else's.
         if self.directory.store().now() + TIMEOUT > due.claim.lease_until {
@@ -148,8 +152,8 @@ impl Couriers {
         }))
     }
 
-    /// Behind those that were put off before.
-    async fn put_off(&self, account: &AccountId, claim: &Claim) {
+    /// Until when it waits: behind those that were put off before.
+    fn behind_the_others(&self, claim: Claim) -> (Claim, Timestamp) {
         let now = self.directory.store().now();
         let soonest = now + LANE_FULL.mul_f64(0.5 + (self.jitter)());
         let behind = |lane: &mut Lane| {
@@ -157,7 +161,7 @@ impl Couriers {
             lane.line
         };
         let until = endpoint_of(&claim.owner).map_or(soonest, |endpoint| self.in_lane(endpoint, behind));
-        self.hands.put_off(account, claim, until).await;
+        (claim, until)
     }
 
     async fn attempt(&self, due: &DueDelivery) -> DeliveryFate {
@@ -186,6 +190,12 @@ impl Couriers {
         }
         fate
     }
+}
+
+/// Nobody has begun, and whoever looks next may.
+fn at_once(claim: Claim) -> (Claim, Timestamp) {
+    let due = claim.due;
+    (claim, due)
 }
 
 /// `None` when no secret of the endpoint can be derived any more.
