@@ -116,6 +116,9 @@ impl MailQueue {
     /// Takes tokens for up to `wanted` letters.
     fn take(&mut self, pace: Option<Pace>, wanted: usize, now: Timestamp) -> Grant {
         self.recover(now);
+        if let Some(pause) = &mut self.pause {
+            pause.until = pause.until.min(now + LONGEST_PAUSE);
+        }
         match &mut self.pause {
             Some(pause) if pause.until > now => return Grant::wait_until(pause.until),
             Some(pause) if pause.cause == PauseCause::Refused => {
@@ -127,8 +130,9 @@ impl MailQueue {
         let Some(pace) = self.pace(pace) else {
             return Grant { letters: wanted, again_at: now, interval: Duration::ZERO, probing: false };
         };
-        let start = self.full_at.max(now);
         let burst = pace.interval.saturating_mul(pace.burst);
+        // Nobody waits longer because the clock of the store was ahead for a while.
+        let start = self.full_at.max(now).min(now + burst + RECOVERY);
         let room = burst.saturating_sub(start.since(now)).as_micros() / pace.interval.as_micros().max(1);
         let letters = wanted.min(usize::try_from(room).unwrap_or(usize::MAX));
         self.full_at = start + pace.interval.saturating_mul(u32::try_from(letters).unwrap_or(u32::MAX));
@@ -161,6 +165,9 @@ impl MailQueue {
     }
 
     fn recover(&mut self, now: Timestamp) {
+        if let Some(slowed) = &mut self.slowed {
+            slowed.at = slowed.at.min(now);
+        }
         while let Some(slowed) = self.slowed.filter(|slowed| now.since(slowed.at) >= RECOVERY) {
             let left = slowed.halvings.saturating_sub(1);
             self.slowed = (left > 0).then_some(Slowed { halvings: left, at: slowed.at + RECOVERY });
@@ -343,6 +350,18 @@ mod tests {
         assert_eq!(queue.take(None, 64, NOW + 183 * SECOND).letters, 64);
         let told = queue.last_refusal.expect("it is told in the digest");
         assert_eq!((told.since, told.ended), (NOW, NOW + 183 * SECOND));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_holds_nobody_up_for_long() {
+        let ahead = NOW + 24 * 60 * 60 * SECOND;
+        let mut queue = MailQueue::default();
+        queue.take(PACE, 20, ahead);
+        queue.take(PACE, 20, NOW);
+        assert_eq!(queue.take(PACE, 20, NOW + RECOVERY + 2 * SECOND).letters, 20);
+        queue.hear(&refuses(), ahead);
+        assert_eq!(queue.take(None, 1, NOW).again_at, NOW + LONGEST_PAUSE);
+        assert!(queue.take(None, 1, NOW + LONGEST_PAUSE).probing);
     }
 
     #[test]

@@ -279,7 +279,13 @@ impl Directory {
         fate: &Fate,
         before: UserRecord,
     ) -> Result<Batch, Error> {
-        let generation = due.letter.generation.filter(|_| due.letter.kind.carries_invitation());
+        let generation = due.letter.generation.filter(|_| match due.letter.kind {
+            // Its link was delivered before.
+            LetterKind::Reminder => !matches!(fate, Fate::GivenUp { .. }),
+            // By it the lifecycle knows which address bounces.
+            LetterKind::ConfirmAddress => true,
+            kind => kind.carries_invitation(),
+        });
         let (what, event) = match fate {
             Fate::Accepted { .. } => ("mail.accepted", Event::MailAccepted { generation }),
             Fate::Bounced { .. } => ("mail.bounced", Event::MailBounced { generation }),

@@ -250,6 +250,26 @@ async fn a_look_that_no_other_follows_sends_everything_however_slow_the_relay_is
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_that_is_given_up_takes_nobodys_invitation(#[values(Store::Embedded, Store::Redis)] store: Store) {
+    let server = SmtpServer::start(&[]);
+    let house = House::open(store, &[("USHERD_MAIL__URL", &server.url("smtp", ""))]).await;
+    let address = "ada@example.org";
+    house.create(address).await;
+    let link = messages(&server, address).remove(0).1;
+    drop(server);
+    house.after(DAY + Duration::from_secs(2)).await;
+    for minutes in [1, 5, 15, 60, 180, 360] {
+        house.after(MINUTE * minutes * 5 / 4).await;
+    }
+    let operator = usherd::directory::accounts::by_operator(&house.account);
+    assert_eq!(house.directory().dead_letters(&operator, 10).await.unwrap().len(), 1, "the reminder");
+    assert_eq!(house.status(address).await, "Pending");
+    house.accept(&link, address).await;
+    assert_eq!(house.status(address).await, "Active");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_comes_up_later_gets_what_waited(#[values(Store::Embedded, Store::Redis)] store: Store) {
     let port = free_port();
     let house = House::open(store, &[("USHERD_MAIL__URL", &format!("smtp://127.0.0.1:{port}"))]).await;

@@ -104,28 +104,38 @@ pub(super) fn refused(phase: Phase, refusal: Refusal) -> SendFailure {
             SendFailure::Throttled { code, text }
         }
         400..=499 => SendFailure::Temporary { code: Some(code), text },
-        _ if recipient_at_fault(phase, code, enhanced) => SendFailure::RecipientRefused { code: Some(code), text },
+        _ if recipient_at_fault(phase, code, enhanced, &text) => {
+            SendFailure::RecipientRefused { code: Some(code), text }
+        }
         _ => SendFailure::Configuration { code: Some(code), text, of_mail: phase >= Phase::Recipient },
     }
 }
 
 /// Whether a permanent refusal is about the recipient alone.
 ///
-/// An answer to RCPT is, with three exceptions that would bounce the whole queue for a mistake of ours: syntax, sequence
-/// and authentication codes (500 to 504 and 530 ff.), a complaint about the sender (X.1.7, X.1.8), and `554 5.7.1`, with
-/// which Postfix denies relaying and blocks clients. `550 5.7.x` is how hosted mailboxes refuse strangers, hence the
-/// recipient's.
-fn recipient_at_fault(phase: Phase, code: u16, enhanced: Option<Enhanced>) -> bool {
+/// An answer to RCPT is, with exceptions that would bounce the whole queue for a mistake of ours: syntax, sequence and
+/// authentication codes (500 to 504 and 530 ff.), a complaint about the sender (X.1.7, X.1.8), `554 5.7.1`, with which
+/// Postfix denies relaying and blocks clients, and whatever says in words that it does not relay or does not take the
+/// sender's address: Exchange, Exim and Sendmail deny relaying by 550, with and without `5.7.x`. Any other `550 5.7.x`
+/// is how hosted mailboxes refuse strangers, hence the recipient's.
+fn recipient_at_fault(phase: Phase, code: u16, enhanced: Option<Enhanced>, text: &str) -> bool {
     match (phase, enhanced) {
         (Phase::Recipient | Phase::Data | Phase::Content, Some(enhanced)) if enhanced.recipient() => true,
         (Phase::Recipient, Some(Enhanced { subject: 1, .. })) => false,
         (Phase::Recipient, Some(enhanced)) if enhanced.policy() && code == 554 => false,
+        (Phase::Recipient, _) if speaks_of_us(text) => false,
         (Phase::Recipient, _) => !matches!(code, 500..=504 | 530..=538),
         (
             Phase::Connect | Phase::StartTls | Phase::Authentication | Phase::Sender | Phase::Data | Phase::Content,
             _,
         ) => false,
     }
+}
+
+/// Whether a refusal is about whoever sends, in the words of the usual servers.
+fn speaks_of_us(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["relay", "sender address"].iter().any(|words| text.contains(words))
 }
 
 /// What a broken or silent connection means: nothing was handed over before the content was sent.
@@ -162,6 +172,26 @@ mod tests {
     #[case::closed_group(Phase::Recipient, 550, "5.7.133 sender not authenticated for group", "recipient")]
     #[case::mailbox_unknown_only_after_data(Phase::Content, 550, "5.1.1 unknown user", "recipient")]
     #[case::relaying_denied(Phase::Recipient, 554, "5.7.1 <a@b.c>: Relay access denied", "configuration")]
+    #[case::relaying_denied_by_microsoft(
+        Phase::Recipient,
+        550,
+        "5.7.64 TenantAttribution; Relay Access Denied",
+        "configuration"
+    )]
+    #[case::relaying_denied_by_exchange(
+        Phase::Recipient,
+        550,
+        "5.7.54 SMTP; Unable to relay recipient",
+        "configuration"
+    )]
+    #[case::relaying_denied_by_exim(Phase::Recipient, 550, "relay not permitted", "configuration")]
+    #[case::sender_of_somebody_else(
+        Phase::Recipient,
+        553,
+        "5.7.1 <a@b.c>: Sender address rejected: not owned by user",
+        "configuration"
+    )]
+    #[case::unknown_at_a_relay(Phase::Recipient, 550, "5.1.1 unknown in relay recipient table", "recipient")]
     #[case::authentication_required(Phase::Recipient, 530, "5.7.0 Must authenticate first", "configuration")]
     #[case::bad_sequence(Phase::Recipient, 503, "MAIL first", "configuration")]
     #[case::sender_rejected_at_recipient(Phase::Recipient, 550, "5.1.8 Sender address rejected", "configuration")]
